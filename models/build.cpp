@@ -24,7 +24,7 @@ struct LayerRun {
     const int last = first + step * (count - 1);
     std::string label = count == 1 ? fmt::format("layers.{}", first) : fmt::format("layers.{}-{}", first, last);
     if (count > 1 && step > 1) label += fmt::format(":{}", step);
-    return {label, fmt::format("layers.{}", first), static_cast<double>(count)};
+    return {label, fmt::format("layers.{}", first), static_cast<double>(count), ModelPart::layers, first, step};
   }
 };
 
@@ -145,15 +145,16 @@ void LayerBuilder::head(TensorId x) {
   graph_.add(std::move(sample));
 }
 
-Graph build(const ModelConfig& model, const PrecisionPolicy& precision, const Step& step) {
+Graph build(const ModelConfig& model, const PrecisionPolicy& precision, const Step& step, const Sharding& sharding) {
   Graph graph;
-  LayerBuilder builder(graph, model, precision, step);
+  LayerBuilder builder(graph, model, precision, step, sharding);
+  builder.enter({.part = ModelPart::embedding});
   TensorId x = builder.embed();
   for (const LayerRun& run : layer_runs(model, precision)) {
     builder.enter(run.scope());
     x = builder.layer(*run.spec, x);
   }
-  builder.enter({});
+  builder.enter({.part = ModelPart::head});
   builder.head(x);
   return graph;
 }

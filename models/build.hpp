@@ -39,10 +39,14 @@ struct Step {
   WeightSparsity sparsity;
   bool fused_attention = true;   ///< the scores stay on the chip (FlashAttention)
   bool fused_experts = true;     ///< an expert's inner activations stay on the chip
+  bool training = false;         ///< a loss instead of a sampled token, no KV cache; all positions have logits
+  bool dropout = false;          ///< training: masks of one byte an element after attention's softmax and each sublayer
   double tokens() const { return sequences * new_tokens; }
 };
 
-Graph build(const ModelConfig& model, const PrecisionPolicy& precision, const Step& step);
+/// The graph of one rank: its share of every sharded tensor and the collectives between ranks. `step` is what one data
+/// rank works on; a context rank takes its part of the new tokens.
+Graph build(const ModelConfig& model, const PrecisionPolicy& precision, const Step& step, const Sharding& sharding = {});
 
 /// Parameters of a graph's weights: all, and those that one token multiplies with (lm_head counted, embedding rows
 /// looked up not, of the routed experts top_k).

@@ -115,6 +115,7 @@ Work work_of(const Graph& graph, const Op& op) {
   const OpRow& row = row_of(op.kind);
   Work work{.flops = row.flops(op.dims), .vector_flops = row.vector_flops(op.dims)};
   for (const Use& use : op.uses) {
+    if (use.on_chip) continue;
     const Tensor& tensor = graph.tensor(use.tensor);
     const double elements = tensor.elements();
     const double bytes = elements > 0 ? tensor.bytes() * (use.elements / elements) : 0;
@@ -126,7 +127,7 @@ Work work_of(const Graph& graph, const Op& op) {
 std::vector<LoweredOp> lower(const Graph& graph) {
   std::vector<LoweredOp> rows;
   rows.reserve(graph.ops().size());
-  for (const Op& op : graph.ops()) rows.push_back({op.kind, op.math, op.sparse_weights, op.count, op.dims, work_of(graph, op)});
+  for (const Op& op : graph.ops()) rows.push_back({op.kind, op.math, op.sparse_weights, op.count, op.dims, work_of(graph, op), op.fused});
   return rows;
 }
 

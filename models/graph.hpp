@@ -66,6 +66,7 @@ struct LoweredOp {
   double count = 1;
   Dims dims;
   Work work;
+  bool fused = false;
 };
 std::vector<LoweredOp> lower(const Graph& graph);
 

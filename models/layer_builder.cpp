@@ -18,6 +18,9 @@ Op LayerBuilder::op(std::string_view path, OpKind kind) const {
   result.name = name(path);
   result.kind = kind;
   result.count = scope_.count;
+  result.part = scope_.part;
+  result.first_layer = scope_.first;
+  result.layer_step = scope_.step;
   result.math = Format::fp32;
   return result;
 }

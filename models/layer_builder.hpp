@@ -13,12 +13,14 @@ struct Scope {
   std::string label;  ///< "layers.0-31", "" outside the layers
   std::string probe;  ///< "layers.0"
   double count = 1;
+  ModelPart part = ModelPart::layers;
+  int first = 0, step = 1;
 };
 
 class LayerBuilder {
  public:
-  LayerBuilder(Graph& graph, const ModelConfig& model, const PrecisionPolicy& policy, const Step& step)
-      : graph_(graph), model_(model), policy_(policy), step_(step) {}
+  LayerBuilder(Graph& graph, const ModelConfig& model, const PrecisionPolicy& policy, const Step& step, const Sharding& sharding)
+      : graph_(graph), model_(model), policy_(policy), step_(step), sharding_(sharding) {}
 
   void enter(Scope scope) { scope_ = std::move(scope); }
 
@@ -81,6 +83,7 @@ class LayerBuilder {
   const ModelConfig& model_;
   const PrecisionPolicy& policy_;
   const Step& step_;
+  const Sharding& sharding_;
   Scope scope_;
   TensorId table_ = 0;  ///< the embedding's, for a tied lm_head
 };

@@ -10,6 +10,7 @@
 
 #include "base/collective.hpp"
 #include "base/data_type.hpp"
+#include "models/sharding.hpp"
 
 namespace gambrel::models {
 
@@ -64,7 +65,19 @@ struct Use {
   TensorId tensor = 0;
   bool write = false;
   double elements = 0;
+  bool on_chip = false;  ///< handed over inside one kernel: no memory traffic
 };
+
+/// What a collective operator does, and among which ranks.
+struct Communication {
+  CollectiveKind kind = CollectiveKind::all_reduce;
+  MeshAxis axis = MeshAxis::tensor;
+  double ranks = 1;  ///< of the group; the context axis may be merged into data's (gradients)
+  double bytes = 0;  ///< the whole message as nccl-tests count: gathered, or still to be scattered; all-to-all: sent by one rank
+};
+
+/// Where in the model an operator stands.
+enum class ModelPart : std::uint8_t { embedding, layers, head };
 
 enum class OpKind : std::uint8_t {
   gemm, batched_gemm, grouped_gemm, attention, attention_scores, attention_values, softmax, rms_norm, layer_norm,
@@ -80,7 +93,10 @@ struct Op {
   double count = 1;            ///< executions in the graph (layers)
   Format math = Format::bf16;  ///< format of the contraction's operands; fp32 for vector work
   bool sparse_weights = false; ///< N:M structured: units that can, skip the zeros
-  std::optional<CollectiveKind> collective;
+  std::optional<Communication> communication;  ///< of a collective
+  ModelPart part = ModelPart::layers;
+  int first_layer = 0, layer_step = 1;         ///< in part `layers`: layers first, first + step, ... `count` of them
+  bool fused = false;          ///< runs inside the kernel of the operator before it: no launch of its own
   std::vector<Use> uses;
 };
 

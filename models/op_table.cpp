@@ -69,6 +69,11 @@ std::string_view to_string(Role role) {
   return names[static_cast<std::size_t>(role)];
 }
 
+std::string_view to_string(MeshAxis axis) {
+  static constexpr std::array<std::string_view, mesh_axis_count> names{"tensor", "context", "data", "pipeline", "expert_tensor", "expert", "expert_data"};
+  return names[static_cast<std::size_t>(axis)];
+}
+
 double Tensor::elements() const {
   double product = 1;
   for (double extent : shape) product *= extent;
