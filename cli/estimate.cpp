@@ -17,13 +17,17 @@ class Estimate final : public Verb {
   void declare(Options& options) override {
     options.positional("run", file_, "Run file, or a name of `gambrel list runs`", false);
     inline_.declare(options);
+    options.option("--plan", plan_, "best: search all plans; or a mapping such as '{tensor: 8, data: 4}'");
+    options.option("--chips", chips_, "Chips used; the plan's product if left out");
     options.option("--set", settings_, "Override any key: path=value, relative with 2x; can be repeated");
     options.choice("--format", format_, {"table", "json", "csv", "markdown"}, "How to print");
   }
 
   int run(const Session& session) override {
-    const auto settings = parse_settings(settings_);
+    auto settings = parse_settings(settings_);
     if (!settings) return session.report(settings.error());
+    if (!plan_.empty()) settings->insert(settings->begin(), setting_of("--plan", "plan", plan_));
+    if (!chips_.empty()) settings->insert(settings->begin(), setting_of("--chips", "chips", chips_));
     if (!file_.empty() && inline_.given())
       return session.report({{{}, "both a run file and options that stand for one are given", "change keys of a file with --set system=..., --set workload.batch=...", Fault::usage}});
     const auto estimate = file_.empty() ? inline_estimate(session, *settings) : estimate_file(session, file_, *settings);
@@ -38,7 +42,7 @@ class Estimate final : public Verb {
         .and_then([](const sim::Run& run) { return sim::estimate(run); });
   }
 
-  std::string file_, format_ = "table";
+  std::string file_, plan_, chips_, format_ = "table";
   std::vector<std::string> settings_;
   InlineRun inline_;
 };

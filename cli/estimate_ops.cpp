@@ -7,6 +7,7 @@
 
 #include "base/text.hpp"
 #include "cli/kernel_options.hpp"
+#include "cli/network_rows.hpp"
 #include "cli/verbs.hpp"
 #include "sim/systolic.hpp"
 
@@ -89,18 +90,25 @@ class EstimateOps final : public Verb {
     options.positional("out", out_, "Where to write; standard output if left out or -", false);
     options.choice("--op", op_, {"gemm", "attention_prefill", "attention_decode", "mla_prefill", "mla_decode", "moe", "elementwise", "softmax", "layernorm", "gelu", "collective", "moe_dispatch", "moe_combine", "systolic"}, "Kind of kernel");
     options.option("--chip", chip_, "Chip: a name, a YAML, or a device name of a measurement file; the file's `device` column if left out");
+    options.option("--system", system_, "System whose network collectives run on: a name or a YAML; columns algorithm and axes may force how");
     options.option("--assume", assume_, "Efficiency asserted for a kind of operator: gemm=0.85; can be repeated");
   }
 
   int run(const Session& session) override {
     const auto table = load_csv(file_);
     if (!table) return session.report(table.error());
-    auto text = op_ == "systolic" ? systolic(*table) : kernels(session, *table);
+    auto text = op_ == "systolic" ? systolic(*table) : system_.empty() ? kernels(session, *table) : collectives(session, *table);
     if (!text) return session.report(text.error());
     return out_.empty() || out_ == "-" ? session.print(*text) : session.write_file(out_, *text);
   }
 
  private:
+  Result<std::string> collectives(const Session& session, const CsvTable& table) const {
+    if (op_ != "collective") return fail(Diagnostic{{}, "--system is for --op collective", "other kernels run on one chip: --chip", Fault::usage});
+    if (!chip_.empty()) return fail(Diagnostic{{}, "--chip and --system are both given", "the system names its chip", Fault::usage});
+    return network_rows(session, table, system_);
+  }
+
   Result<std::string> kernels(const Session& session, const CsvTable& table) const {
     const auto kind = sim::parse_kernel_kind(op_);
     if (!kind) return fail(Diagnostic{{}, "--op is missing", "gemm, attention_prefill, ...: `gambrel estimate-ops --help`", Fault::usage});
@@ -125,7 +133,7 @@ class EstimateOps final : public Verb {
     return result;
   }
 
-  std::string file_, out_, op_, chip_;
+  std::string file_, out_, op_, chip_, system_;
   std::vector<std::string> assume_;
 };
 

@@ -72,6 +72,22 @@ Result<KernelChip> load_kernel_chip(const Session& session, const std::string& n
   return KernelChip{std::move(*chip), std::move(*book)};
 }
 
+Result<hw::System> load_system(const Session& session, const std::string& name) {
+  const auto document = session.catalog().load("systems", name, {});
+  if (!document) return fail(document.error());
+  if (Diagnostics problems = validate(*document, "system"); !problems.empty()) return fail(problems);
+  std::vector<Node> documents;
+  for (const hw::ChipReference& reference : hw::chips_of(*document)) {
+    auto chip = session.catalog().load("chips", reference.chip, reference.at);
+    if (!chip) return fail(chip.error());
+    if (Diagnostics problems = validate(*chip, "chip"); !problems.empty()) return fail(problems);
+    documents.push_back(std::move(*chip));
+  }
+  std::vector<hw::ChipDocuments> chips;
+  for (const Node& chip : documents) chips.push_back({&chip, &chip});
+  return hw::read_system(*document, chips);
+}
+
 Result<MeasuredRows> load_measured(const Session& session, const std::string& file, const std::string& op, const std::string& chip) {
   const auto table = load_csv(file);
   if (!table) return fail(table.error());

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "cli/verb.hpp"
-#include "hw/chip.hpp"
+#include "hw/system.hpp"
 #include "sim/kernel_predictor.hpp"
 #include "sim/kernel_rows.hpp"
 
@@ -17,6 +17,9 @@ struct KernelChip {
   sim::CalibrationBook book;
 };
 Result<KernelChip> load_kernel_chip(const Session& session, const std::string& name, const Position& from = {});
+
+/// A system by name or path, with the chips of its pools.
+Result<hw::System> load_system(const Session& session, const std::string& name);
 
 /// The shipped chip that a measurement file's device name means; "" if none.
 std::string chip_of_device(const Session& session, const std::string& device);

@@ -28,6 +28,11 @@ Result<std::vector<sim::Setting>> parse_settings(const std::vector<std::string>&
   return settings;
 }
 
+sim::Setting setting_of(std::string option, std::string path, std::string value) {
+  Position at = position_of(std::move(option), value);
+  return {std::move(path), std::move(value), std::move(at)};
+}
+
 Result<sim::Estimate> estimate_file(const Session& session, const std::string& file, const std::vector<sim::Setting>& settings) {
   return session.catalog().load("runs", file)
       .and_then([&](Node document) { return sim::read_run(session.catalog(), std::move(document), settings); })

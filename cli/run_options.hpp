@@ -13,6 +13,9 @@ namespace gambrel::cli {
 /// Parses "path=value" of --set.
 Result<std::vector<sim::Setting>> parse_settings(const std::vector<std::string>& texts);
 
+/// A setting that an option of its own stands for.
+sim::Setting setting_of(std::string option, std::string path, std::string value);
+
 /// Loads, reads and estimates a run file (a name in configs/runs/ or a path).
 Result<sim::Estimate> estimate_file(const Session& session, const std::string& file, const std::vector<sim::Setting>& settings);
 

@@ -3,8 +3,10 @@
 
 #include "base/load.hpp"
 #include "base/schema.hpp"
+#include "cli/chip_area.hpp"
 #include "cli/verbs.hpp"
 #include "hw/chip.hpp"
+#include "hw/technology.hpp"
 #include "models/build.hpp"
 #include "sim/run.hpp"
 
@@ -34,6 +36,7 @@ class Show final : public Verb {
     options.positional("name", what_, "A name of `gambrel list chips|systems|models|runs`, or a file (then --kind says what it is)");
     options.choice("--kind", kind_, {"", "chip", "system", "model", "run"}, "What the name is, where it is not clear");
     options.choice("--format", format_, {"yaml", "json", "dot"}, "dot: the model's graph of one decode step, for GraphViz");
+    options.flag("--area", area_, "A chip's area and price by the first-order model, and what one more core, MiB or GB/s takes; --format json for figures");
   }
 
   int run(const Session& session) override {
@@ -50,13 +53,28 @@ class Show final : public Verb {
     if (!document) return session.report(document.error());
     if (const Diagnostics problems = validate(*document, f.kind); !problems.empty()) return session.report(problems);
     if (const Diagnostics problems = deeper(*document, f.kind); !problems.empty()) return session.report(problems);
+    if (area_) return show_area(session, f, *document);
     if (format_ != "dot") return session.print(format_ == "json" ? to_json(*document) + "\n" : to_yaml(*document));
     if (f.kind != "model") return session.report({{{}, "only a model has a graph", "name a model", Fault::usage}});
     const auto model = models::read_model(*document);
     return session.print(models::build(*model, {model->dtype, model->precision, {}}, {.past_tokens = 4096}).to_dot());
   }
 
+  int show_area(const Session& session, const Folder& f, const Node& document) const {
+    if (f.kind != "chip") return session.report({{{}, "only a chip has an area", "name a chip of `gambrel list chips`", Fault::usage}});
+    const auto technology = hw::load_technology(session.catalog());
+    if (!technology) return session.report(technology.error());
+    if (!*technology) return session.report({{{}, "there is no technology table", "the configurations hold one: technology/default.yaml", Fault::input}});
+    auto chip = hw::read_chip(document);
+    if (!chip) return session.report(chip.error());
+    if (chip->process.value <= 0)
+      return session.report({{document.at, "the chip states no process, so its area is not known", "state `area: {process: 5 nm}`", Fault::input}});
+    hw::fill_energy(*chip, **technology);
+    return session.print(format_ == "json" ? to_json(area_node(*chip, **technology)) + "\n" : area_text(*chip, **technology));
+  }
+
   std::string what_, kind_, format_ = "yaml";
+  bool area_ = false;
 };
 
 }  // namespace

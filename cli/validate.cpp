@@ -1,4 +1,4 @@
-// gambrel validate: predicted beside measured kernels.
+// gambrel validate: predicted beside measured kernels, or beside published measurements of whole runs.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -6,8 +6,11 @@
 
 #include "cli/kernel_options.hpp"
 #include "cli/verbs.hpp"
+#include "reports/suite.hpp"
 #include "reports/validation.hpp"
 #include "sim/fit_kernel.hpp"
+#include "sim/predict.hpp"
+#include "sim/suite.hpp"
 
 namespace gambrel::cli {
 namespace {
@@ -15,9 +18,11 @@ namespace {
 class Validate final : public Verb {
  public:
   std::string_view name() const override { return "validate"; }
-  std::string_view summary() const override { return "Predicted beside measured: errors by type and by what bounds, worst rows, parity plot"; }
+  std::string_view summary() const override { return "Predicted beside measured, kernels or whole runs: errors by group, worst rows, parity plot"; }
 
   void declare(Options& options) override {
+    options.option("--suite", suite_, "Published measurements of whole runs instead: training, inference");
+    options.option("--set", set_, "Only this set of the suite");
     options.option("--op", op_, "Kind of kernel, if the columns do not tell it");
     options.option("--chip", chip_, "Chip that was measured: a name or a YAML");
     options.option("--measurements", file_, "CSV file with the columns of estimate-ops and measured_us");
@@ -28,29 +33,46 @@ class Validate final : public Verb {
   }
 
   int run(const Session& session) override {
-    if (chip_.empty() || file_.empty()) return session.report({{{}, "--chip and --measurements are needed", "gambrel validate --op gemm --chip CHIP --measurements gemm.csv", Fault::usage}});
+    double most = 0;
+    if (!max_error_.empty() && (std::from_chars(max_error_.data(), max_error_.data() + max_error_.size(), most).ptr != max_error_.data() + max_error_.size() || !(most > 0)))
+      return session.report({{{}, fmt::format("--max-error '{}' is no share", max_error_), "0.05 is 5 %", Fault::usage}});
+    if (!suite_.empty()) return run_suite(session, most);
+    if (chip_.empty() || file_.empty()) return session.report({{{}, "--chip and --measurements are needed, or --suite", "gambrel validate --op gemm --chip CHIP --measurements gemm.csv", Fault::usage}});
     const auto split = parse_split(split_);
     if (!split) return session.report(split.error());
     const auto chip = load_kernel_chip(session, chip_);
     if (!chip) return session.report(chip.error());
     const auto rows = load_measured(session, file_, op_, chip->chip.id);
     if (!rows) return session.report(rows.error());
-    double most = 0;
-    if (!max_error_.empty() && (std::from_chars(max_error_.data(), max_error_.data() + max_error_.size(), most).ptr != max_error_.data() + max_error_.size() || !(most > 0)))
-      return session.report({{{}, fmt::format("--max-error '{}' is no share", max_error_), "0.05 is 5 %", Fault::usage}});
     const reports::Validation validation = validate(*rows, *split, *chip);
     if (!html_.empty())
       if (const int failed = session.write_file(html_, reports::write_validation_html(validation)); failed != done) return failed;
     if (const int failed = session.print(reports::write_validation(validation, *reports::parse_text_format(format_))); failed != done) return failed;
-    const sim::Score& all = validation.groups.front().score;
+    return judge(session, validation.groups.front().score, most, "the fit saw every row", "give rows outside the fitted split");
+  }
+
+ private:
+  static int judge(const Session& session, const sim::Score& all, double most, std::string_view why_none, std::string hint) {
     if (most == 0) return done;
-    if (all.rows == 0) return session.report({{{}, "--max-error has nothing to judge: the fit saw every row", "give rows outside the fitted split"}});
+    if (all.rows == 0) return session.report({{{}, fmt::format("--max-error has nothing to judge: {}", why_none), std::move(hint)}});
     if (all.mean <= most) return done;
     session.say(fmt::format("the mean error {:.1f} % exceeds {:.1f} %", 100 * all.mean, 100 * most));
     return check_failed;
   }
 
- private:
+  int run_suite(const Session& session, double most) const {
+    if (!chip_.empty() || !file_.empty() || !op_.empty()) return session.report({{{}, "--suite brings its own runs and figures", "leave --op, --chip and --measurements out", Fault::usage}});
+    auto sets = sim::read_suite(session.catalog(), suite_);
+    if (!sets) return session.report(sets.error());
+    if (!set_.empty()) std::erase_if(*sets, [&](const sim::SuiteSet& set) { return set.name != set_; });
+    if (sets->empty()) return session.report({{{}, fmt::format("suite {} has no set '{}'", suite_, set_), "leave --set out to see its sets", Fault::usage}});
+    for (sim::SuiteSet& set : *sets) sim::predict(set, sim::estimate);
+    if (!html_.empty())
+      if (const int failed = session.write_file(html_, reports::write_validation_html(reports::parity_of(suite_, *sets))); failed != done) return failed;
+    if (const int failed = session.print(reports::write_suite(suite_, *sets, *reports::parse_text_format(format_))); failed != done) return failed;
+    return judge(session, sim::score_of(*sets).score, most, "no row was predicted", "the rows' problems stand in the output");
+  }
+
   static reports::Validation validate(const MeasuredRows& rows, const sim::Split& split, const KernelChip& chip) {
     const sim::KernelPredictor predictor(chip.chip, chip.book);
     reports::Validation v{.title = fmt::format("{} on {}: {}", sim::to_string(rows.kind), chip.chip.id, rows.file)};
@@ -103,7 +125,7 @@ class Validate final : public Verb {
     return groups;
   }
 
-  std::string op_, chip_, file_, split_ = "hash:0/1", max_error_, html_, format_ = "table";
+  std::string suite_, set_, op_, chip_, file_, split_ = "hash:0/1", max_error_, html_, format_ = "table";
 };
 
 }  // namespace

@@ -5,6 +5,7 @@ find_package(tl-expected 1.0 REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)
 find_package(CLI11 2.1 REQUIRED)
 find_package(Boost 1.74 REQUIRED)
+find_package(Threads REQUIRED)
 
 # Packages without a CMake configuration of their own, and NLopt, whose configuration names no plain library.
 find_path(GAMBREL_MUSTACHE_DIR kainjow/mustache.hpp REQUIRED)

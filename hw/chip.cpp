@@ -31,6 +31,12 @@ double Chip::members(std::string_view level) const {
   return 1;
 }
 
+double Chip::built_over_used(std::string_view level) const {
+  for (const auto& [part, ratio] : built)
+    if (part == level) return ratio;
+  return 1;
+}
+
 std::optional<std::size_t> Chip::memory_index(std::string_view level) const {
   for (std::size_t i = 0; i < memory.size(); ++i)
     if (memory[i].level == level) return i;

@@ -39,6 +39,7 @@ struct ComputeUnit {
   std::vector<std::pair<std::string, double>> sparsity;  ///< "2:4" -> speed-up over dense
   BytesPerSecond bandwidth{0};                           ///< arithmetic in memory: what the unit reads at its level
   std::vector<std::string> ops;  ///< what an in-memory or gather unit can do; empty = everything of its kind
+  Bytes registers{0};            ///< register file of one instance; 0: not stated
 
   /// Dense rate for operands of `format`; nothing if the unit cannot compute in it.
   std::optional<FlopsPerSecond> rate(Format format) const;
@@ -47,6 +48,7 @@ struct ComputeUnit {
 /// Capacity and bandwidth are of the whole chip (instances x one).
 struct MemoryLevel {
   std::string level;
+  std::string type;             ///< "HBM3"; may be empty
   Bytes capacity{0};            ///< 0: not stated
   BytesPerSecond bandwidth{0};  ///< 0: not stated
   Seconds latency{0};           ///< 0: not stated
@@ -59,6 +61,7 @@ struct MemoryLevel {
 struct EnergyTable {
   std::vector<std::pair<Format, JoulesPerFlop>> arithmetic;
   std::vector<std::pair<std::string, JoulesPerByte>> movement;  ///< by memory level
+  JoulesPerFlop vector{0};  ///< of the vector unit, delivery included; 0: as `arithmetic` of the format
 };
 
 struct Chip {
@@ -78,6 +81,8 @@ struct Chip {
   EnergyTable energy;
   Watts tdp{0}, idle{0};  ///< 0: not stated
   SquareMetres die_area{0};
+  Metres process{0};                                  ///< the node's name as a length; 0: not stated
+  std::vector<std::pair<std::string, double>> built;  ///< hierarchy or memory level -> built over used, spares included
   Dollars hourly_price{0};  ///< rent of one hour; else capex over its lifetime + tdp's electricity
   Dollars capex{0};
   std::vector<std::pair<std::string, std::string>> sources;  ///< path -> where the figure is from; "default" first
@@ -85,6 +90,8 @@ struct Chip {
 
   /// Members of a hierarchy level in the whole chip ("core" of 2 dies x 74 cores = 148); 1 for the chip itself.
   double members(std::string_view level) const;
+  /// How many of a level are built for each one in use, at least 1: dies carry spares.
+  double built_over_used(std::string_view level) const;
   /// Index of a memory level by its name; nothing if there is none.
   std::optional<std::size_t> memory_index(std::string_view level) const;
   /// The fastest unit of that kind for operands of `format`; nullptr if none computes in it. Units that are limited to

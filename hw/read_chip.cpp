@@ -14,6 +14,13 @@ const Node& member_or_empty(const Node& node, std::string_view key) {
   return member && !member->is_null() ? *member : empty;
 }
 
+/// The item of a list that has that `level`, or an empty mapping.
+const Node& member_or_empty_item(const Node& document, std::string_view list, std::string_view level) {
+  static const Node empty = Node::mapping();
+  const Node* item = item_of(document.find(list), level);
+  return item ? *item : empty;
+}
+
 void refuse_twins(Decoder& decoder, const Node& list) {
   std::vector<std::string> seen;
   for (const Node& item : list.items) {
@@ -72,6 +79,32 @@ void read_energy(Decoder& decoder, const Node& document, Chip& chip) {
   }
 }
 
+/// How many of a level are used where one is counted, and of a memory how much one instance holds.
+double used_of(Decoder& decoder, const Node& reference, const std::string& name) {
+  const Node& level = member_or_empty_item(reference, "hierarchy", name);
+  if (level.find("count")) return level.find("count")->number;
+  if (name == "core" && reference.find("cores")) return reference.find("cores")->number;
+  return decoder.quantity<Bytes>(member_or_empty_item(reference, "memory", name), "capacity").value;
+}
+
+/// `built:` counts what the die has; the ratio to what is used, as the file states it, holds under --set as well. A
+/// variant that uses more than its base's die has built brings its own: 1.
+void read_built(Decoder& decoder, const Node& document, const Node& reference, Chip& chip) {
+  const std::vector<std::string> levels = level_names(chip.hierarchy);
+  std::vector<std::string> known = level_names(chip.memory);
+  known.insert(known.end(), levels.begin(), levels.end());
+  for (const Member& member : member_or_empty(member_or_empty(document, "area"), "built").members) {
+    if (std::find(known.begin(), known.end(), member.key) == known.end()) {
+      decoder.unknown(member.key_at, "hierarchy or memory level", member.key, known);
+      continue;
+    }
+    const bool counted = std::find(levels.begin(), levels.end(), member.key) != levels.end();
+    const double all = counted ? decoder.integer(member.value, 1) : decoder.number_in(member.value, Bytes::dimension);
+    const double used = used_of(decoder, reference, member.key);
+    chip.built.emplace_back(member.key, used > 0 ? std::max(1.0, all / used) : 1.0);
+  }
+}
+
 /// An owned chip costs its price spread over its life, and the energy of an hour at its design power.
 Dollars price_of_an_hour(Decoder& decoder, const Node& price, const Chip& chip) {
   if (price.find("hourly")) return decoder.quantity<Dollars>(price, "hourly");
@@ -87,6 +120,7 @@ void read_plain_figures(Decoder& decoder, const Node& document, Chip& chip) {
   chip.tdp = decoder.quantity<Watts>(power, "tdp");
   chip.idle = decoder.quantity<Watts>(power, "idle");
   chip.die_area = decoder.quantity<SquareMetres>(member_or_empty(document, "area"), "die");
+  chip.process = decoder.quantity<Metres>(member_or_empty(document, "area"), "process");
   const Node& price = member_or_empty(document, "price");
   chip.capex = decoder.quantity<Dollars>(price, "capex");
   chip.hourly_price = price_of_an_hour(decoder, price, chip);
@@ -120,6 +154,7 @@ Result<Chip> read_chip(const Node& document, const Node& reference) {
   read_link(decoder, document, chip);
   read_energy(decoder, document, chip);
   read_plain_figures(decoder, document, chip);
+  read_built(decoder, document, reference, chip);
   if (!decoder.errors.empty()) return fail(std::move(decoder.errors));
   return chip;
 }

@@ -158,6 +158,7 @@ ComputeUnit read_unit(Decoder& decoder, const Member& member, const Revision& re
   if (unit.at == "chip") unit.at.clear();
   unit.instances = statement.instances;
   unit.clock = Hertz{statement.clock};
+  unit.registers = decoder.quantity<Bytes>(node, "registers");
   unit.tile = decoder.integers(node, "tile");
   unit.array = decoder.integers(node, "array");
   unit.dataflow = decoder.word(node, "dataflow", Dataflow::input_stationary, Dataflow::weight_stationary);

@@ -32,6 +32,7 @@ void check_per(Decoder& decoder, const Node& item, const Chip& chip) {
 MemoryLevel read_level(Decoder& decoder, const Node& item, const Chip& chip) {
   MemoryLevel memory;
   memory.level = item.text_or("level", "");
+  memory.type = item.text_or("type", "");
   memory.per = item.text_or("per", "") == "chip" ? "" : item.text_or("per", "");
   memory.instances = instances_of(decoder, item, chip);
   memory.capacity = decoder.quantity<Bytes>(item, "capacity") * memory.instances;

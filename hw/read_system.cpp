@@ -12,7 +12,8 @@ namespace {
 
 constexpr double most_chips = 1e9;  // chips() stays an int
 
-bool has_shape(TopologyKind kind) { return kind == TopologyKind::mesh || kind == TopologyKind::torus; }
+bool has_axes(TopologyKind kind) { return kind == TopologyKind::mesh || kind == TopologyKind::torus; }
+bool has_shape(TopologyKind kind) { return has_axes(kind) || kind == TopologyKind::dragonfly; }
 
 /// Members, axes and wrap of a level; `size` may be left out where `otherwise` (> 0) or a shape gives it.
 void read_shape(Decoder& decoder, const Node& item, int otherwise, NetworkLevel& level) {
@@ -24,8 +25,9 @@ void read_shape(Decoder& decoder, const Node& item, int otherwise, NetworkLevel&
   if (shaped != (shape != nullptr)) {
     const auto kind = to_string(level.topology);
     if (shaped)
-      decoder.error(item.at, fmt::format("a {} needs its shape", kind), "1 to 3 axes, as in `shape: [4, 4, 8]`");
-    else decoder.error(shape->at, fmt::format("a {} has no shape", kind), "state `size:`; mesh and torus have a shape");
+      decoder.error(item.at, fmt::format("a {} needs its shape", kind),
+                    has_axes(level.topology) ? "1 to 3 axes, as in `shape: [4, 4, 8]`" : "members of a group and groups, as in `shape: [64, 16]`");
+    else decoder.error(shape->at, fmt::format("a {} has no shape", kind), "state `size:`; mesh, torus and dragonfly have a shape");
     return;
   }
   if (!shaped) {
@@ -35,6 +37,8 @@ void read_shape(Decoder& decoder, const Node& item, int otherwise, NetworkLevel&
   }
   level.shape = decoder.integers(item, "shape");
   if (level.shape.empty() || level.shape.size() > 3) decoder.error(shape->at, "a shape has 1 to 3 axes");
+  if (!has_axes(level.topology) && level.shape.size() != 2)
+    decoder.error(shape->at, "a dragonfly's shape has 2 numbers", "members of a group and groups, as in `shape: [64, 16]`");
   double product = 1;
   for (const int length : level.shape) product *= length;
   if (size && product != level.size)
@@ -49,7 +53,7 @@ void read_wrap(Decoder& decoder, const Node& item, NetworkLevel& level) {
   level.wrap.assign(level.shape.size(), closed);
   const Node* wrap = item.find("wrap");
   if (!wrap) return;
-  if (!has_shape(level.topology))
+  if (!has_axes(level.topology))
     return decoder.error(wrap->at, fmt::format("a {} has no `wrap`", to_string(level.topology)), "mesh and torus have");
   if (wrap->items.size() != level.shape.size())
     return decoder.error(wrap->at, fmt::format("{} wraps for {} axes", wrap->items.size(), level.shape.size()),
@@ -59,25 +63,37 @@ void read_wrap(Decoder& decoder, const Node& item, NetworkLevel& level) {
 
 NetworkLevel::Per read_per(const Node& item, TopologyKind topology) {
   using enum NetworkLevel::Per;
-  const std::string per = item.text_or("per", has_shape(topology) ? "link" : "chip");
+  const std::string per = item.text_or("per", has_axes(topology) ? "link" : "chip");
   if (per == "link") return link;
   return per == "node" ? node : chip;
+}
+
+/// What only some topologies have, and what is measured.
+void read_extras(Decoder& decoder, const Node& item, NetworkLevel& level) {
+  const bool tree = level.topology == TopologyKind::fat_tree, dragonfly = level.topology == TopologyKind::dragonfly;
+  level.oversubscription = item.number_or("oversubscription", 1);
+  const Node* over = item.find("oversubscription");
+  if (over && !tree && !dragonfly)
+    decoder.error(over->at, fmt::format("a {} has no oversubscription", to_string(level.topology)), "a fat-tree and a dragonfly have");
+  level.leaf = decoder.integer(item, "leaf", 0);
+  if (const Node* leaf = item.find("leaf"); leaf && !tree)
+    decoder.error(leaf->at, fmt::format("a {} has no leaf switches", to_string(level.topology)), "a fat-tree has");
+  if (dragonfly && item.text_or("per", "chip") == "link")
+    decoder.error(item.find("per")->at, "a dragonfly's bandwidth is not of a link", "`per: chip` or `per: node`; `oversubscription` gives the links between groups");
+  level.in_network_reduction = item.boolean_or("in_network_reduction", false);
+  level.efficiency = item.number_or("efficiency", 0);
 }
 
 NetworkLevel read_network_level(Decoder& decoder, const Node& item, int otherwise) {
   NetworkLevel level;
   level.level = item.text_or("level", "");
-  level.topology = decoder.word(item, "topology", TopologyKind::fully_connected, TopologyKind::switched);
+  level.topology = decoder.word(item, "topology", TopologyKind::dragonfly, TopologyKind::switched);
   read_shape(decoder, item, otherwise, level);
   read_wrap(decoder, item, level);
   level.per = read_per(item, level.topology);
   level.bandwidth = decoder.quantity<BytesPerSecond>(item, "bandwidth");
   level.latency = decoder.quantity<Seconds>(item, "latency");
-  level.oversubscription = item.number_or("oversubscription", 1);
-  if (item.find("oversubscription") && level.topology != TopologyKind::fat_tree)
-    decoder.error(item.find("oversubscription")->at,
-                  fmt::format("a {} has no oversubscription", to_string(level.topology)), "a fat-tree has");
-  level.in_network_reduction = item.boolean_or("in_network_reduction", false);
+  read_extras(decoder, item, level);
   return level;
 }
 

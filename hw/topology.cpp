@@ -7,8 +7,8 @@
 namespace gambrel::hw {
 namespace {
 
-constexpr std::string_view topology_names[] = {"switch", "fat-tree", "ring", "mesh", "torus", "fully-connected"};
-static_assert(std::size(topology_names) == static_cast<std::size_t>(TopologyKind::fully_connected) + 1);
+constexpr std::string_view topology_names[] = {"switch", "fat-tree", "ring", "mesh", "torus", "fully-connected", "dragonfly"};
+static_assert(std::size(topology_names) == static_cast<std::size_t>(TopologyKind::dragonfly) + 1);
 
 bool has_axes(TopologyKind kind) {
   return kind == TopologyKind::ring || kind == TopologyKind::mesh || kind == TopologyKind::torus;
@@ -50,12 +50,20 @@ BytesPerSecond NetworkLevel::link_bandwidth() const {
   return member_bandwidth() / std::max(ports(), 1);
 }
 
+int NetworkLevel::groups() const { return topology == TopologyKind::dragonfly && shape.size() == 2 ? shape[1] : 1; }
+
+BytesPerSecond NetworkLevel::trunk_bandwidth() const {
+  const int others = groups() - 1;
+  return others < 1 ? BytesPerSecond{0} : member_bandwidth() * shape[0] / oversubscription / others;
+}
+
 BytesPerSecond NetworkLevel::bisection_bandwidth() const {
   const double half = size / 2;  // the smaller half of an odd number
   switch (topology) {
     case TopologyKind::switched: return member_bandwidth() * half;
     case TopologyKind::fat_tree: return member_bandwidth() * half / oversubscription;
     case TopologyKind::fully_connected: return link_bandwidth() * half * (size - half);
+    case TopologyKind::dragonfly: return trunk_bandwidth() * (groups() / 2) * (groups() - groups() / 2);
     case TopologyKind::ring:
     case TopologyKind::mesh:
     case TopologyKind::torus: return link_bandwidth() * links_across(*this);

@@ -21,6 +21,11 @@ struct Routing {
 /// of 1 - (1 - p_e)^tokens for a power law (p_e: the chance that a token's k experts hold e), min(E, k tokens) balanced.
 double experts_hit(double experts, double top_k, double tokens, const Routing& routing);
 
+/// Rows of the busiest of `ranks` that share out the experts, over the mean: 1 if balanced; for uniform routing the expected
+/// maximum 1 + sqrt(2 ln(ranks) / mean rows); for a power law the most popular expert's rank, experts dealt to the ranks in
+/// turn by popularity. At most what a token can send: each of its k experts to that rank.
+double busiest_rank(double experts, double top_k, double tokens, double ranks, const Routing& routing);
+
 /// Zeros in the weight matrices of the layers (embedding, router and lm_head stay dense).
 struct WeightSparsity {
   enum class Structure { none, n_of_m, block, unstructured } structure = Structure::none;

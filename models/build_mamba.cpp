@@ -1,47 +1,62 @@
 // The Mamba-2 mixer: input projection, short convolution, state-space scan, gated norm, output projection.
+#include <algorithm>
+
 #include "models/layer_builder.hpp"
 
 namespace gambrel::models {
 
+// Heads are cut over the tensor ranks, and over the context ranks too while these work on whole sequences: all-to-alls
+// swap heads for tokens before and after. Groups (the B and C that heads share) replicate where there are too few.
 TensorId LayerBuilder::mamba(const Mamba& m, TensorId h) {
   const DataType residual = at("mamba.in").residual;
-  const double inner = m.heads * m.head_dim, channels = inner + 2 * m.groups * m.state;
-  const TensorId projected = gemm("mamba.in", h, tokens(), inner + channels + m.heads, model_.hidden, m.proj_bias, residual);
-  auto state = [&](std::string_view what, double width, DataType type) {
-    return graph_.add(Tensor{.name = name(what), .shape = {step_.sequences, width}, .type = type, .role = Role::state, .copies = scope_.count});
+  auto channels_of = [&](double ranks) { return m.heads / ranks * m.head_dim + 2 * std::max(1.0, m.groups / ranks) * m.state; };
+  auto width = [&](double ranks) { return m.heads / ranks * m.head_dim + channels_of(ranks) + m.heads / ranks; };
+  TensorId projected = column("mamba.in", enter("mamba", h), model_.hidden, width, m.proj_bias, residual);
+  const double swapped = shares_.cuts_context ? sharding_.context : 1, ranks = shares_.columns * swapped, rows = tokens() * swapped;
+  projected = exchange("mamba.in", CollectiveKind::all_to_all, {MeshAxis::context, swapped}, projected, rows, width(ranks));
+  const double heads = m.heads / ranks, inner = heads * m.head_dim, channels = channels_of(ranks);
+  auto state = [&](std::string_view what, double wide, DataType type) {
+    return graph_.add(Tensor{.name = name(what), .shape = {shares_.sequences, wide}, .type = type, .role = Role::state, .copies = scope_.count});
   };
-  const bool resumes = step_.past_tokens > 0;
+  const bool keeps = !step_.training, resumes = keeps && step_.past_tokens > 0;
 
+  // A context rank reads its own part of small parameters that all context ranks hold.
   Op conv = op("mamba.conv", OpKind::conv1d);
-  conv.dims[Dim::m] = tokens();
+  conv.dims[Dim::m] = rows;
   conv.dims[Dim::n] = channels;
   conv.dims[Dim::k] = m.conv_kernel;
-  const TensorId window = state("mamba.conv_state", channels * (m.conv_kernel - 1), residual);
-  const TensorId convolved = value("mamba.conv", tokens(), channels, residual);
-  conv.uses = {read(projected, tokens() * channels), read(parameter("mamba.conv", "weight", {channels * m.conv_kernel}, residual)), write(convolved), write(window)};
-  if (m.conv_bias) conv.uses.push_back(read(vector_parameter("mamba.conv", "bias", channels)));
+  const TensorId window = keeps ? state("mamba.conv_state", channels * (m.conv_kernel - 1), residual) : projected;
+  const TensorId convolved = value("mamba.conv", rows, channels, residual);
+  conv.uses = {read(projected, rows * channels), read(parameter("mamba.conv", "weight", {channels_of(shares_.columns) * m.conv_kernel}, residual), channels * m.conv_kernel), write(convolved)};
+  if (keeps) conv.uses.push_back(write(window));
+  if (m.conv_bias) conv.uses.push_back(read(vector_parameter("mamba.conv", "bias", channels_of(shares_.columns)), channels));
   if (resumes) conv.uses.push_back(read(window));
   graph_.add(std::move(conv));
 
   Op scan = op("mamba.scan", OpKind::ssm_scan);
-  scan.dims[Dim::m] = tokens();
+  scan.dims[Dim::m] = rows;
   scan.dims[Dim::n] = inner;
   scan.dims[Dim::state] = m.state;
-  const TensorId memory = state("mamba.ssm_state", inner * m.state, Format::fp32);
-  const TensorId scanned = value("mamba.scan", tokens(), inner, residual);
+  const TensorId memory = keeps ? state("mamba.ssm_state", inner * m.state, Format::fp32) : projected;
+  const TensorId scanned = value("mamba.scan", rows, inner, residual);
   // A, D and the step size's bias: one of each a head. The step sizes come straight from the projection.
-  scan.uses = {read(convolved), read(projected, tokens() * m.heads), read(vector_parameter("mamba.scan", "a_d_dt", 3 * m.heads)), write(scanned), write(memory)};
+  scan.uses = {read(convolved), read(projected, rows * heads), read(vector_parameter("mamba.scan", "a_d_dt", 3 * heads * swapped), 3 * heads), write(scanned)};
+  if (keeps) scan.uses.push_back(write(memory));
   if (resumes) scan.uses.push_back(read(memory));
   graph_.add(std::move(scan));
 
+  const bool own_groups = shares_.columns == 1 || m.groups >= ranks;  // the norm is over a group
+  const auto sums = statistics("mamba.gated_norm", scanned, rows, NormKind::rms_norm, own_groups);
   Op gate = op("mamba.gated_norm", OpKind::rms_norm);
-  gate.dims[Dim::m] = tokens();
+  gate.dims[Dim::m] = rows;
   gate.dims[Dim::n] = inner;
   gate.dims[Dim::terms] = 4 + activation_terms(Activation::silu) + 1;
-  const TensorId gated = value("mamba.gated_norm", tokens(), inner, at("mamba.out").activations);
-  gate.uses = {read(scanned), read(projected, tokens() * inner), read(vector_parameter("mamba.gated_norm", "gain", inner)), write(gated)};
+  const TensorId gated = value("mamba.gated_norm", rows, inner, at("mamba.out").activations);
+  gate.uses = {read(scanned), read(projected, rows * inner), read(vector_parameter("mamba.gated_norm", "gain", inner * swapped), inner), write(gated)};
+  if (sums) gate.uses.push_back(read(*sums));
   graph_.add(std::move(gate));
-  return gemm("mamba.out", gated, tokens(), model_.hidden, inner, m.proj_bias, residual);
+  const double mine = inner * swapped;
+  return row("mamba.out", exchange("mamba.result", CollectiveKind::all_to_all, {MeshAxis::context, swapped}, gated, tokens(), mine), mine, m.proj_bias, residual);
 }
 
 }  // namespace gambrel::models

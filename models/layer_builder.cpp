@@ -45,7 +45,7 @@ TensorId LayerBuilder::vector_parameter(std::string_view path, std::string_view 
   return parameter(path, part, {length}, at(path).residual);
 }
 
-TensorId LayerBuilder::gemm(std::string_view path, TensorId in, double rows, double n, double k, bool bias, DataType out) {
+TensorId LayerBuilder::gemm(std::string_view path, TensorId in, double rows, double n, double k, bool bias, DataType out, double gathered) {
   const OpPrecision p = at(path);
   Op o = op(path, OpKind::gemm);
   o.dims[Dim::m] = rows;
@@ -53,7 +53,7 @@ TensorId LayerBuilder::gemm(std::string_view path, TensorId in, double rows, dou
   o.dims[Dim::k] = k;
   o.dims[Dim::terms] = bias ? 1 : 0;
   o.math = math_format(p.activations.format, p.weights.format);
-  const TensorId weight = parameter(path, "weight", {n, k}, p.weights);
+  const TensorId weight = matrix(path, {n, k}, p.weights, gathered);
   o.sparse_weights = graph_.tensor(weight).stored_share != 1 && step_.sparsity.structure == WeightSparsity::Structure::n_of_m;
   o.uses = {read(in, rows * k), read(weight)};
   if (bias) o.uses.push_back(read(vector_parameter(path, "bias", n)));
@@ -71,14 +71,15 @@ TensorId LayerBuilder::batched_gemm(std::string_view path, std::string_view stor
   o.dims[Dim::n] = n;
   o.dims[Dim::k] = k;
   o.math = math_format(p.activations.format, p.weights.format);
-  const TensorId weight = parameter(path, "weight", {batch, n, k}, p.weights);
+  const TensorId weight = matrix(path, {batch, n, k}, p.weights, shares_.gathered);
   const TensorId result = value(path, tokens(), batch * n, out);
   o.uses = {read(in, tokens() * batch * k), read(weight), write(result)};
   graph_.add(std::move(o));
   return result;
 }
 
-TensorId LayerBuilder::norm(std::string_view path, TensorId in, double rows, double width, NormKind kind, DataType out, double gain_width) {
+TensorId LayerBuilder::norm(std::string_view path, TensorId in, double rows, double width, NormKind kind, DataType out, double gain_width,
+                            std::optional<TensorId> statistics) {
   Op o = op(path, kind == NormKind::rms_norm ? OpKind::rms_norm : OpKind::layer_norm);
   o.dims[Dim::m] = rows;
   o.dims[Dim::n] = width;
@@ -86,6 +87,7 @@ TensorId LayerBuilder::norm(std::string_view path, TensorId in, double rows, dou
   const TensorId result = value(path, rows, width, out);
   o.uses = {read(in, rows * width), read(vector_parameter(path, "gain", gain_width)), write(result)};
   if (kind == NormKind::layer_norm) o.uses.push_back(read(vector_parameter(path, "bias", gain_width)));
+  if (statistics) o.uses.push_back(read(*statistics));
   graph_.add(std::move(o));
   return result;
 }

@@ -68,12 +68,18 @@ struct Use {
   bool on_chip = false;  ///< handed over inside one kernel: no memory traffic
 };
 
-/// What a collective operator does, and among which ranks.
+/// What a collective operator does, and among which ranks. It reads what a rank sends and writes what it then has; an
+/// all_reduce works in place. What an all_gather writes is not kept for a backward pass but gathered again there, and so
+/// are keys and values that went round the context axis (Korthikanti et al. 2022, arXiv 2205.05198 section 4.2.2).
 struct Communication {
   CollectiveKind kind = CollectiveKind::all_reduce;
   MeshAxis axis = MeshAxis::tensor;
-  double ranks = 1;  ///< of the group; the context axis may be merged into data's (gradients)
-  double bytes = 0;  ///< the whole message as nccl-tests count: gathered, or still to be scattered; all-to-all: sent by one rank
+  double ranks = 1;   ///< of the group; the context axis may be merged into data's (gradients)
+  double bytes = 0;   ///< the whole message as nccl-tests count: gathered, or still to be scattered; all-to-all: sent by one rank
+  double stride = 1;  ///< between the group's members, in ranks of the axis: a part of an axis that layouts split in two
+  double steps = 1;   ///< messages of `bytes` each, one after the other (a ring's hops)
+  bool backward_only = false;  ///< nothing is sent forward; the backward pass runs `kind` on the gradient (Megatron's f)
+  bool forward_only = false;   ///< the backward pass has nothing to send: every rank holds the whole gradient
 };
 
 /// Where in the model an operator stands.
@@ -82,9 +88,9 @@ enum class ModelPart : std::uint8_t { embedding, layers, head };
 enum class OpKind : std::uint8_t {
   gemm, batched_gemm, grouped_gemm, attention, attention_scores, attention_values, softmax, rms_norm, layer_norm,
   rotary, elementwise, activation, embedding, router_topk, dispatch, expert_ffn, combine, kv_append, sampling,
-  ssm_scan, conv1d, collective
+  ssm_scan, conv1d, collective, cross_entropy, attention_backward, expert_ffn_backward, ssm_scan_backward
 };
-inline constexpr int op_kind_count = 22;
+inline constexpr int op_kind_count = 26;
 
 struct Op {
   std::string name;            ///< path, "layers.0-31.attn.qkv"

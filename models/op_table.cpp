@@ -25,6 +25,14 @@ double combine(const Dims& d) { return 2 * d[D::m] * d[D::n] * d[D::top_k]; }
 // the skip D x and the step size (3). Mamba-2, arXiv 2405.21060 eq. 1 as a recurrence.
 double ssm_scan(const Dims& d) { return d[D::m] * d[D::n] * (5 * d[D::state] + 3); }
 double conv1d(const Dims& d) { return 2 * d[D::m] * d[D::n] * d[D::k]; }
+// Scores again, gradients of values, weights, queries and keys: five products for the forward's two, 2.5x if qk = v
+// (Dao 2023, arXiv 2307.08691 section 3.1.2). Per score: scale, subtract, exponentiate; subtract, multiply, scale; and
+// the output times its gradient, once a row.
+double attention_backward(const Dims& d) { return 2 * d[D::batch] * d[D::heads] * d[D::pairs] * (3 * d[D::qk_width] + 2 * d[D::v_width]); }
+double softmax_backward(const Dims& d) { return 6 * d[D::batch] * d[D::heads] * d[D::pairs] + 2 * d[D::batch] * d[D::heads] * d[D::queries] * d[D::v_width]; }
+// The inner activations were never stored: the first product again, then two for each of the forward's.
+double expert_ffn_backward(const Dims& d) { return (3 * d[D::projections] - 1) * gemm(d); }
+double ssm_scan_backward(const Dims& d) { return 3 * ssm_scan(d); }
 
 constexpr std::array<OpRow, op_kind_count> table{{
     {OpKind::gemm, "gemm", true, gemm, per_element, "2 m n k; vector: terms m n (bias)"},
@@ -49,6 +57,10 @@ constexpr std::array<OpRow, op_kind_count> table{{
     {OpKind::ssm_scan, "ssm_scan", false, ssm_scan, ssm_scan, "m n (5 state + 3)"},
     {OpKind::conv1d, "conv1d", false, conv1d, conv1d, "2 m n k, depthwise"},
     {OpKind::collective, "collective", false, none, none, "0: the network's work"},
+    {OpKind::cross_entropy, "cross_entropy", false, per_element, per_element, "5 m n: softmax over the vocabulary and its logarithm"},
+    {OpKind::attention_backward, "attention_backward", true, attention_backward, softmax_backward, "2 batch heads pairs (3 qk + 2 v); vector: 6 batch heads pairs + 2 batch heads queries v"},
+    {OpKind::expert_ffn_backward, "expert_ffn_backward", true, expert_ffn_backward, per_element, "2 (3 projections - 1) m n k; vector: terms m n"},
+    {OpKind::ssm_scan_backward, "ssm_scan_backward", false, ssm_scan_backward, ssm_scan_backward, "3 m n (5 state + 3): the states again, then both factors' gradients"},
 }};
 
 constexpr bool in_order() {

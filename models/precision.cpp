@@ -63,6 +63,8 @@ void lay_over(PrecisionChoice& under, const PrecisionChoice& over) {
   if (over.activations) under.activations = over.activations;
   if (over.kv_cache) under.kv_cache = over.kv_cache;
   if (over.accumulate) under.accumulate = over.accumulate;
+  if (over.dispatch) under.dispatch = over.dispatch;
+  if (over.combine) under.combine = over.combine;
 }
 
 /// Where the run makes a choice, the checkpoint's own falls away, its overrides included.
@@ -71,6 +73,8 @@ void set_aside(PrecisionChoice& checkpoint, const PrecisionChoice& run) {
   if (run.activations) checkpoint.activations.reset();
   if (run.kv_cache) checkpoint.kv_cache.reset();
   if (run.accumulate) checkpoint.accumulate.reset();
+  if (run.dispatch) checkpoint.dispatch.reset();
+  if (run.combine) checkpoint.combine.reset();
 }
 
 Result<std::optional<DataType>> read_choice(const Node& node, std::string_view key) {
@@ -86,7 +90,8 @@ Result<PrecisionChoice> read_choices(const Node& node) {
   PrecisionChoice choice;
   Diagnostics problems;
   for (auto [key, field] : {std::pair{"weights", &choice.weights}, {"activations", &choice.activations},
-                            {"kv_cache", &choice.kv_cache}, {"accumulate", &choice.accumulate}}) {
+                            {"kv_cache", &choice.kv_cache}, {"accumulate", &choice.accumulate},
+                            {"dispatch", &choice.dispatch}, {"combine", &choice.combine}}) {
     auto value = read_choice(node, key);
     if (value) *field = *value;
     else problems.insert(problems.end(), value.error().begin(), value.error().end());
@@ -124,7 +129,7 @@ OpPrecision PrecisionPolicy::at(std::string_view path) const {
   const bool narrow = activations.element_bits() < 16;
   const DataType residual = narrow ? (dtype_.element_bits() < 16 ? DataType(Format::bf16) : dtype_) : activations;
   return {choice.weights.value_or(dtype_), activations, choice.kv_cache.value_or(residual),
-          choice.accumulate.value_or(Format::fp32), residual};
+          choice.accumulate.value_or(Format::fp32), residual, choice.dispatch, choice.combine};
 }
 
 std::string PrecisionPolicy::signature(int layer) const {

@@ -15,6 +15,7 @@ namespace gambrel::models {
 /// One level of choices; an empty field leaves the choice to the level below.
 struct PrecisionChoice {
   std::optional<DataType> weights, activations, kv_cache, accumulate;
+  std::optional<DataType> dispatch, combine;  ///< of tokens sent to experts, and of what comes back
   bool operator==(const PrecisionChoice&) const = default;
 };
 
@@ -32,6 +33,7 @@ struct Precision {
 struct OpPrecision {
   DataType weights, activations, kv_cache, accumulate;
   DataType residual;  ///< residual stream, attention output, logits: at least 16 bits
+  std::optional<DataType> dispatch, combine;  ///< if not chosen: the experts' activations, the residual stream's
   bool operator==(const OpPrecision&) const = default;
 };
 

@@ -33,6 +33,17 @@ double experts_hit(double experts, double top_k, double tokens, const Routing& r
   return hit;
 }
 
+double busiest_rank(double experts, double top_k, double tokens, double ranks, const Routing& routing) {
+  if (ranks <= 1 || routing.kind == Routing::Kind::balanced) return 1;
+  const double most = ranks * std::min(1.0, experts / ranks / top_k);
+  if (routing.kind == Routing::Kind::uniform || routing.alpha == 0)
+    return std::min(most, 1 + std::sqrt(2 * std::log(ranks) / (tokens * top_k / ranks)));
+  const std::vector<double> chances = inclusion_chances(static_cast<int>(experts), top_k, routing.alpha);
+  double rows = 0;
+  for (std::size_t i = 0; i < chances.size(); i += static_cast<std::size_t>(ranks)) rows += chances[i];
+  return std::clamp(rows * ranks / top_k, 1.0, most);
+}
+
 double WeightSparsity::stored_share(double bits) const {
   switch (structure) {
     case Structure::none: return 1;

@@ -37,7 +37,9 @@ double bandwidth_of(const sim::Estimate& run, const std::string& level) {
 void add_points(Chart& chart, const sim::Estimate& run) {
   const std::vector<Row> rows = op_rows(run);
   for (const Row& row : longest(rows, rows.size())) {
-    const double x = row.op->intensity.value, y = row.op->flops.value / row.op->time.value;
+    // What a fused operator adds to its kernel may be less than it would take alone, which is where its mark stands.
+    const double alone = std::max({row.op->time.value, row.op->t_math.value, row.op->t_mem.value});
+    const double x = row.op->intensity.value, y = row.op->flops.value / alone;
     if (!is_positive(x) || !is_positive(y)) {
       ++chart.left_out;
       continue;

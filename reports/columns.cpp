@@ -27,7 +27,7 @@ struct ColumnRow {
 };
 
 /// `bytes` stands for as many columns as there are levels.
-constexpr std::array<ColumnRow, 18> table{{
+constexpr std::array<ColumnRow, 20> table{{
     {"run", "run", Show::text, false, [](const Row& r, Level) -> Value { return r.run->run; }},
     {"name", "operator", Show::text, true, [](const Row& r, Level) -> Value { return r.op->name; }},
     {"phase", "phase", Show::text, false, [](const Row& r, Level) -> Value { return r.phase->name; }},
@@ -44,12 +44,16 @@ constexpr std::array<ColumnRow, 18> table{{
     {"t_math_s", "T_math", Show::step_time, true, [](const Row& r, Level) -> Value { return r.op->t_math.value; }},
     {"t_mem_s", "T_mem", Show::step_time, true, [](const Row& r, Level) -> Value { return r.op->t_mem.value; }},
     {"t_net_s", "T_net", Show::step_time, false, [](const Row& r, Level) -> Value { return r.op->t_net.value; }},
+    {"roofline_s", "roofline", Show::step_time, false,
+     [](const Row& r, Level) -> Value { return r.op->roofline.value; }},
     {"time_s", "time", Show::step_time, false, [](const Row& r, Level) -> Value { return r.op->time.value; }},
     {"total_time_s", "time", Show::total_time, true,
      [](const Row& r, Level) -> Value { return total_time(*r.op).value; }},
     {"share", "share", Show::share, true,
      [](const Row& r, Level) -> Value { return share_of(*r.run, total_time(*r.op)); }},
     {"bound", "bound", Show::text, true, [](const Row& r, Level) -> Value { return r.op->bound; }},
+    {"energy_j", "J", Show::prefixed, false,
+     [](const Row& r, Level) -> Value { return r.op->energy ? r.op->energy->total().value : std::nan(""); }},
     {"provenance", "provenance", Show::text, false,
      [](const Row& r, Level) -> Value { return std::string(to_string(r.op->provenance)); }},
 }};
@@ -182,7 +186,7 @@ double level_bytes(const std::vector<sim::LevelCost>& costs, std::size_t level) 
 
 Seconds total_time(const sim::OpEstimate& op) { return op.count * op.time; }
 
-double share_of(const sim::Estimate& run, Seconds time) { return run.total.time.value > 0 ? time / run.total.time : 0; }
+double share_of(const sim::Estimate& run, Seconds time) { return run.total.operators.value > 0 ? time / run.total.operators : 0; }
 
 std::string bytes_cell(Bytes bytes) {
   const std::string number = prefixed(bytes.value);
@@ -232,14 +236,17 @@ Grid layer_grid(const sim::Phase& phase) {
 Grid memory_grid(const sim::MemoryUse& memory) {
   Grid grid;
   grid.headings = {{"memory", false}, {"capacity"}, {"weights"}, {"KV cache"},
-                   {"activations"},   {"used"},     {"free"},    {"full"}};
+                   {"activations"}};
+  const bool trains = std::ranges::any_of(memory.tiers, [](const sim::TierUse& t) { return t.optimizer.value > 0; });
+  if (trains) grid.headings.insert(grid.headings.end(), {{"gradients"}, {"optimizer"}});
+  grid.headings.insert(grid.headings.end(), {{"used"}, {"free"}, {"full"}});
   for (const auto& tier : memory.tiers) {
     const bool stated = tier.capacity.value > 0;
     const Bytes left = tier.capacity - tier.used();
-    grid.rows.push_back({display_name(tier.level, 20), stated ? bytes_cell(tier.capacity) : "-",
-                         bytes_cell(tier.weights), bytes_cell(tier.kv_cache), bytes_cell(tier.activations),
-                         bytes_cell(tier.used()), stated ? bytes_cell(left) : "-",
-                         stated ? percent(tier.used() / tier.capacity) : "-"});
+    auto& row = grid.rows.emplace_back(std::vector{display_name(tier.level, 20), stated ? bytes_cell(tier.capacity) : "-",
+                                                   bytes_cell(tier.weights), bytes_cell(tier.kv_cache), bytes_cell(tier.activations)});
+    if (trains) row.insert(row.end(), {bytes_cell(tier.gradients), bytes_cell(tier.optimizer)});
+    row.insert(row.end(), {bytes_cell(tier.used()), stated ? bytes_cell(left) : "-", stated ? percent(tier.used() / tier.capacity) : "-"});
   }
   return grid;
 }

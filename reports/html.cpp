@@ -92,7 +92,8 @@ data cards_data(const sim::Estimate& run) {
   cards.push_back(card("MBU", percent(t.mbu), fmt::format("of {}'s bandwidth, weights and KV cache", level)));
   cards.push_back(card("Intensity", fixed(t.intensity.value, 1),
                        fmt::format("FLOP/B: {} over {}", spoken(t.flops), spoken(moved))));
-  if (t.energy) cards.push_back(card("Energy", spoken(*t.energy), "data movement and arithmetic"));
+  if (t.energy) cards.push_back(card("Energy", spoken(*t.energy), "arithmetic, data movement and idle power"));
+  if (t.power) cards.push_back(card("Power", spoken(*t.power), t.power_share > 0 ? percent(t.power_share) + " of a chip's design power" : "average of a chip"));
   if (t.cost) {
     const auto per_million = dollars_per_million_tokens(t);
     cards.push_back(card("Cost", fmt::format("{:.3g} USD", per_million ? *per_million : t.cost->value),

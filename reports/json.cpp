@@ -6,6 +6,7 @@
 #include "base/text.hpp"
 #include "base/version.hpp"
 #include "reports/columns.hpp"
+#include "reports/plan.hpp"
 #include "reports/summary.hpp"
 
 namespace gambrel::reports {
@@ -22,6 +23,12 @@ Node text(std::string_view value) {
 template <class Quantity>
 Node optional_number(const std::optional<Quantity>& quantity) {
   return quantity ? number(quantity->value) : Node{};
+}
+
+/// What the work takes, in its parts; null where it is not known.
+void set_energy_parts(Node& node, const std::optional<sim::Energy>& energy) {
+  node.set("energy_arithmetic_j", energy ? number(energy->arithmetic.value) : Node{});
+  node.set("energy_movement_j", energy ? number(energy->movement.value) : Node{});
 }
 
 /// Keys come from files; a repeated one keeps its last value, as in `Node::set`.
@@ -53,6 +60,7 @@ Node total_node(const sim::Total& total, const std::vector<const sim::Phase*>& p
   node.set("time_s", number(total.time.value));
   node.set("time_lo_s", number(total.time_low.value));
   node.set("time_hi_s", number(total.time_high.value));
+  node.set("roofline_s", number(total.roofline.value));
   node.set("t_math_s", number(math_time(phases)));
   node.set("flops", number(total.flops.value));
   node.set("vector_flops", number(total.vector_flops.value));
@@ -66,8 +74,14 @@ Node total_node(const sim::Total& total, const std::vector<const sim::Phase*>& p
   node.set("mfu", number(total.mfu));
   node.set("mbu", number(total.mbu));
   node.set("energy_j", optional_number(total.energy));
+  set_energy_parts(node, total.active_energy);
+  node.set("energy_idle_j", total.energy ? number(total.idle_energy.value) : Node{});
+  node.set("power_w", optional_number(total.power));
+  node.set("power_share", total.power_share > 0 ? number(total.power_share) : Node{});
+  node.set("j_per_token", optional_number(energy_per_token(total)));
   node.set("cost_usd", optional_number(total.cost));
   const auto per_million = dollars_per_million_tokens(total);
+  node.set("usd_per_token", per_million ? number(*per_million / 1e6) : Node{});
   node.set("usd_per_million_tokens", per_million ? number(*per_million) : Node{});
   return node;
 }
@@ -90,12 +104,15 @@ Node memory_node(const sim::MemoryUse& memory) {
     node.set("weights", number(tier.weights.value));
     node.set("kv_cache", number(tier.kv_cache.value));
     node.set("activations", number(tier.activations.value));
+    node.set("gradients", number(tier.gradients.value));
+    node.set("optimizer", number(tier.optimizer.value));
     node.set("used", number(tier.used().value));
   }
   Node node = Node::mapping();
   node.set("fits", Node::of(memory.fits));
   node.set("max_batch", number(memory.max_batch));
   node.set("kv_bytes_per_token", number(memory.kv_per_token.value));
+  node.set("peak", text(memory.peak));
   node.set("tiers", std::move(tiers));
   return node;
 }
@@ -107,6 +124,7 @@ Node op_node(const Row& row, bool with_phase) {
   node.set("name", text(op.name));
   node.set("kind", text(op.kind));
   node.set("count", number(op.count));
+  node.set("ranks", number(op.ranks));
   node.set("math", text(to_string(op.math)));
   node.set("flops", number(op.flops.value));
   node.set("vector_flops", number(op.vector_flops.value));
@@ -118,9 +136,13 @@ Node op_node(const Row& row, bool with_phase) {
   node.set("time_s", number(op.time.value));
   node.set("time_lo_s", number(op.time_low.value));
   node.set("time_hi_s", number(op.time_high.value));
+  node.set("roofline_s", number(op.roofline.value));
+  node.set("fused", Node::of(op.fused));
   node.set("total_time_s", number(total_time(op).value));
   node.set("share", number(share_of(*row.run, total_time(op))));
   node.set("bound", text(op.bound));
+  node.set("energy_j", op.energy ? number(op.energy->total().value) : Node{});
+  set_energy_parts(node, op.energy);
   node.set("provenance", text(to_string(op.provenance)));
   return node;
 }
@@ -188,6 +210,7 @@ Node estimate_node(const sim::Estimate& run) {
   node.set("chip_name", text(run.chip_name));
   node.set("settings", pairs_node(run.settings));
   node.set("total", total_node(run.total, pointers(run.phases)));
+  set_plan(node, run);
   if (run.serving) node.set("serving", serving_node(*run.serving));
   node.set("memory", memory_node(run.memory));
   Node& parameters = node.set("parameters", Node::mapping());

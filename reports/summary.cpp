@@ -24,6 +24,12 @@ std::string workload_of(const sim::Estimate& run) {
   return {};
 }
 
+/// With its lower bound, where the prediction is another one.
+std::string time_text(const sim::Total& total) {
+  const bool bare = total.roofline.value == 0 || total.time.value <= total.roofline.value * (1 + 1e-9);
+  return bare ? spoken(total.time) : fmt::format("{}, {} by the plain roofline", spoken(total.time), spoken(total.roofline));
+}
+
 void add_serving(std::vector<Line>& lines, const sim::Serving& serving) {
   lines.emplace_back("first token", spoken(serving.ttft) + " (TTFT)");
   lines.emplace_back("each further", spoken(serving.tpot) + " (TPOT)");
@@ -74,14 +80,36 @@ std::string cost_text(const sim::Total& total) {
          (per_million ? fmt::format(", {} per million tokens", dollars(*per_million)) : "");
 }
 
+std::optional<Joules> energy_per_token(const sim::Total& total) {
+  if (!total.energy || !(total.tokens > 0)) return std::nullopt;
+  return *total.energy / total.tokens;
+}
+
+std::string energy_text(const sim::Total& total) {
+  if (!total.energy) return "-";
+  std::string text = spoken(*total.energy);
+  if (total.active_energy && total.energy->value > 0)
+    text += fmt::format(": {} arithmetic, {} movement, {} idle", percent(total.active_energy->arithmetic / *total.energy),
+                        percent(total.active_energy->movement / *total.energy), percent(total.idle_energy / *total.energy));
+  const auto each = energy_per_token(total);
+  return text + (each ? fmt::format("; {} per token", spoken(*each)) : "");
+}
+
+std::string power_text(const sim::Total& total) {
+  if (!total.power) return "-";
+  return spoken(*total.power) + " a chip" +
+         (total.power_share > 0 ? fmt::format(", {} of its design power", percent(total.power_share)) : "");
+}
+
 std::vector<Line> total_lines(const sim::Estimate& run) {
   const sim::Total& total = run.total;
-  std::vector<Line> lines{{"time", spoken(total.time)}};
+  std::vector<Line> lines{{"time", time_text(total)}};
   if (run.serving) add_serving(lines, *run.serving);
   lines.emplace_back("throughput", rate_text(total.tokens_per_second));
   lines.emplace_back("MFU, MBU", fmt::format("{}, {}", percent(total.mfu), percent(total.mbu)));
   lines.emplace_back("bound by", bound_text(total));
-  if (total.energy) lines.emplace_back("energy", spoken(*total.energy));
+  if (total.energy) lines.emplace_back("energy", energy_text(total));
+  if (total.power) lines.emplace_back("power", power_text(total));
   if (total.cost) lines.emplace_back("cost", cost_text(total));
   return lines;
 }

@@ -30,6 +30,13 @@ std::string bound_text(const sim::Total& total);
 std::optional<double> dollars_per_million_tokens(const sim::Total& total);
 std::string cost_text(const sim::Total& total);
 
+/// Of one token; nothing if the energy is unknown or no token is made.
+std::optional<Joules> energy_per_token(const sim::Total& total);
+/// "5.31 J: 12.0% arithmetic, 70.0% movement, 18.0% idle; 166 mJ per token" and "357 W a chip, 51.0% of its design
+/// power"; "-" where not known.
+std::string energy_text(const sim::Total& total);
+std::string power_text(const sim::Total& total);
+
 /// "14 operators analytic" or "12 operators calibrated, 2 transferred".
 std::string provenance_text(const sim::Estimate& run);
 

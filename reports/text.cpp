@@ -9,6 +9,7 @@
 #include "reports/columns.hpp"
 #include "reports/grid.hpp"
 #include "reports/json.hpp"
+#include "reports/plan.hpp"
 #include "reports/report.hpp"
 #include "reports/summary.hpp"
 
@@ -41,6 +42,12 @@ std::vector<Line> header_lines(const sim::Estimate& run) {
   return lines;
 }
 
+std::vector<Line> all_lines(const sim::Estimate& run) {
+  std::vector<Line> lines = total_lines(run);
+  for (Line& line : plan_lines(run)) lines.push_back(std::move(line));
+  return lines;
+}
+
 std::string phase_caption(const sim::Phase& phase) {
   return fmt::format("{}: FLOP, bytes and T of one execution, time and share of all", phase.name);
 }
@@ -58,7 +65,9 @@ std::string terminal(const sim::Estimate& run, bool colour) {
     out += terminal_grid(op_grid(op_rows(run, phase), &phase.total), colour);
     if (!phase.layers.empty()) out += '\n' + terminal_grid(layer_grid(phase), colour);
   }
-  out += '\n' + terminal_lines(total_lines(run), colour);
+  out += '\n' + terminal_lines(all_lines(run), colour);
+  for (const Grid& grid : {network_grid(run), next_plans_grid(run)})
+    if (!grid.rows.empty()) out += '\n' + terminal_grid(grid, colour);
   if (!run.memory.tiers.empty()) out += '\n' + terminal_grid(memory_grid(run.memory), colour);
   return out + '\n' + terminal_lines(note_lines(run), colour);
 }
@@ -70,7 +79,9 @@ std::string markdown(const sim::Estimate& run) {
                        markdown_grid(op_grid(op_rows(run, phase), &phase.total)));
     if (!phase.layers.empty()) out += markdown_grid(layer_grid(phase)) + '\n';
   }
-  out += fmt::format("### Total\n\n{}\n{}\n", markdown_lines(total_lines(run)), markdown_grid(memory_grid(run.memory)));
+  out += fmt::format("### Total\n\n{}\n{}\n", markdown_lines(all_lines(run)), markdown_grid(memory_grid(run.memory)));
+  for (const Grid& grid : {network_grid(run), next_plans_grid(run)})
+    if (!grid.rows.empty()) out += markdown_grid(grid) + '\n';
   return out +
          fmt::format("### Sources and notes\n\n{}{}", markdown_lines(run.sources), markdown_lines(note_lines(run)));
 }

@@ -17,9 +17,21 @@ void CostModel::evaluate(std::span<const models::LoweredOp> ops, Costs& out) con
   const std::size_t levels = machine_.levels.size();
   out.ops.resize(ops.size());
   out.level_bytes.resize(ops.size() * levels);
+  MathTime kernel_math;
+  double kernel_time = 0;
   for (std::size_t i = 0; i < ops.size(); ++i) {
     const models::LoweredOp& op = ops[i];
-    OpCost cost{.t_math = machine_.math_time(op)};
+    const MathTime math = machine_.math_times(op);
+    // What is fused around a repeated layer, with the end of the layer before, follows another count here: it stays alone.
+    if (!op.fused || i == 0 || ops[i - 1].count != op.count) {
+      kernel_math = {};
+      kernel_time = 0;
+      out.kernel_level_time.assign(levels, 0.0);
+    }
+    kernel_math.matrix += math.matrix;
+    kernel_math.vector += math.vector;
+    double kernel = kernel_math.longer();
+    OpCost cost{.t_math = math.longer()};
     std::array<double, models::role_count> bytes;
     for (std::size_t role = 0; role < bytes.size(); ++role) bytes[role] = op.work.read_bytes[role] + op.work.written_bytes[role];
     int slowest = -2;  // no level has a stated bandwidth
@@ -29,11 +41,14 @@ void CostModel::evaluate(std::span<const models::LoweredOp> ops, Costs& out) con
       out.level_bytes[i * levels + level] = crossed;
       const double time = crossed * seconds_per_byte_[level];
       if (time > cost.t_mem) cost.t_mem = time, slowest = static_cast<int>(level);
+      kernel = std::max(kernel, out.kernel_level_time[level] += time);
     }
     const double efficiency = efficiency_[static_cast<std::size_t>(op.kind)];
     cost.assumed = efficiency != 1;
     cost.bound = slowest >= 0 && cost.t_mem >= cost.t_math ? slowest : bound_compute;
-    cost.time = std::max(cost.t_math, cost.t_mem) / efficiency;
+    cost.roofline = kernel - kernel_time;
+    cost.time = cost.roofline / efficiency;
+    kernel_time = kernel;
     out.ops[i] = cost;
   }
 }

@@ -1,4 +1,4 @@
-// Lowered operators on a machine -> time. The plain roofline: T = max(T_math, T_mem), nothing overlaps beyond an operator.
+// Lowered operators on a machine -> time. The plain roofline: T = max(T_math, T_mem), nothing overlaps beyond a kernel.
 #pragma once
 
 #include <array>
@@ -14,9 +14,12 @@ namespace gambrel::sim {
 /// Index into Machine::levels, or what else can hold an operator back.
 inline constexpr int bound_compute = -1;
 
-/// One execution of one operator, seconds.
+/// One execution of one operator, seconds. Operators fused into one kernel overlap within it: the kernel's roofline is
+/// that of their sums, and each is charged what it adds to those before it.
 struct OpCost {
-  double t_math = 0, t_mem = 0, time = 0;
+  double t_math = 0, t_mem = 0;  ///< of the operator alone
+  double roofline = 0;           ///< max(t_math, t_mem), or less if fused
+  double time = 0;               ///< the roofline over the efficiency that the user asserts
   int bound = bound_compute;
   bool assumed = false;
 };
@@ -25,6 +28,7 @@ struct OpCost {
 struct Costs {
   std::vector<OpCost> ops;
   std::vector<double> level_bytes;  ///< [op * levels + level]
+  std::vector<double> kernel_level_time;  ///< scratch: of the kernel so far
 };
 
 class CostModel {

@@ -21,11 +21,27 @@ struct LevelCost {
   Seconds time{0};
 };
 
-/// One distinct operator; figures are of ONE execution, which happens `count` times in the phase.
+/// Of work done; what a chip draws at rest comes beside it.
+struct Energy {
+  Joules arithmetic{0}, movement{0};
+  Joules total() const { return arithmetic + movement; }
+};
+
+/// What a collective operator sends, and how.
+struct OpMessage {
+  std::string collective, axis;       ///< "all_reduce", "tensor"
+  std::string level, algorithm;       ///< the network level that takes longest, and what was chosen
+  double ranks = 1;
+  Bytes bytes{0};                     ///< the whole message, as nccl-tests count
+};
+
+/// One distinct operator; figures are of ONE execution on one chip, which happens `count` times in the phase.
 struct OpEstimate {
   std::string name;          ///< "layers.0-31.attn.qkv"
   std::string kind;          ///< operator table's name, "gemm"
-  double count = 1;
+  double count = 1;          ///< executions by one chip of each pipeline stage, all stages together
+  double ranks = 1;          ///< chips that each do this, on their own shard
+  std::optional<OpMessage> message;  ///< of a collective
   Format math = Format::bf16;  ///< the number format the arithmetic runs in
   Flops flops{0};            ///< a contraction counts its multiply-adds (2 each); any other operator one per operation
   Flops vector_flops{0};     ///< the part on the vector unit; inside fused attention the softmax, which `flops` leaves out
@@ -34,14 +50,19 @@ struct OpEstimate {
   Bytes activation_bytes{0};
   FlopsPerByte intensity{0};      ///< flops / bytes of the chip's main memory
   Seconds t_math{0}, t_mem{0}, t_net{0}, time{0};
+  Seconds roofline{0};       ///< the plain roofline, a lower bound: what the operator adds to its kernel's max(T_math, T_mem)
+  bool fused = false;        ///< runs inside the kernel of the operator before it
   Seconds time_low{0}, time_high{0};  ///< nine in ten measurements are expected between them; = time where no interval is known
   std::string bound;         ///< "compute", a memory level's name, "network" or "launch"
   Provenance provenance = Provenance::analytic;
+  std::optional<Energy> energy;  ///< of one execution on one chip, without idle power
 };
 
 struct Total {
   Seconds time{0};
   Seconds time_low{0}, time_high{0};  ///< sums of the operators' intervals
+  Seconds roofline{0};                ///< sum of the operators' plain rooflines
+  Seconds operators{0};               ///< sum of the operators' times: = time on one chip
   Flops flops{0}, vector_flops{0};
   std::vector<LevelCost> levels;  ///< as Phase::levels; times are sums over operators
   Bytes kept_bytes{0};
@@ -52,7 +73,11 @@ struct Total {
   double tokens_per_second = 0;
   double mfu = 0;                 ///< time the contractions would take at the dense peak of each one's format / time
   double mbu = 0;                 ///< (weights + KV cache bytes read) / (time x main memory's bandwidth)
-  std::optional<Joules> energy;   ///< only if the chip states the energy of what it does
+  std::optional<Joules> energy;   ///< of all chips, idle power included; only if the energy of what is done is known
+  std::optional<Energy> active_energy;  ///< the part that the work takes
+  Joules idle_energy{0};                ///< the rest: idle power x time
+  std::optional<Watts> power;     ///< average of one chip
+  double power_share = 0;         ///< of its design power; 0: not known
   std::optional<Dollars> cost;    ///< only if the chip has a price
 };
 
@@ -69,6 +94,23 @@ struct LayerTotal {
   Seconds time{0};
 };
 
+/// Where the time of a step goes on the busiest chip; the parts sum to the step's time, `overlap` comes beside it.
+struct StepTimeline {
+  Seconds compute{0};          ///< operators of the chip, the optimizer included
+  Seconds exposed_network{0};  ///< waiting for collectives and neighbours
+  Seconds bubble{0};           ///< idle in the pipeline
+  Seconds overhead{0};         ///< of the host, a step
+  Seconds overlap{0};          ///< collectives hidden behind operators
+};
+
+/// All executions of one collective by one chip and step.
+struct NetworkUse {
+  std::string collective, axis, level, algorithm;
+  double ranks = 1, count = 1;
+  Bytes bytes{0};              ///< of one execution
+  Seconds time{0};             ///< of one execution
+};
+
 /// One step of one kind of work: prefill, a decode step, or all decode steps of a generation (mean step x count).
 struct Phase {
   std::string name;                 ///< "prefill", "decode"
@@ -76,6 +118,9 @@ struct Phase {
   std::size_t main_level = 0;       ///< index of the chip's outermost memory in `levels`
   std::vector<OpEstimate> ops;      ///< in graph order
   std::vector<LayerTotal> layers;   ///< one a kind of layer, in the model's order
+  Seconds elapsed{0};               ///< of several chips: as composed from the operators; 0: the operators one after the other
+  StepTimeline timeline;            ///< of several chips
+  std::vector<NetworkUse> exchanges;  ///< collectives that are no operator of the graph: between stages and data ranks
   Total total;
 };
 
@@ -86,19 +131,29 @@ struct Roof {
   double value = 0;
 };
 
-/// What one memory tier holds.
+/// What one memory tier of the fullest chip holds.
 struct TierUse {
   std::string level;
   Bytes capacity{0};    ///< 0: not stated
   Bytes weights{0}, kv_cache{0}, activations{0};
-  Bytes used() const { return weights + kv_cache + activations; }
+  Bytes gradients{0}, optimizer{0};
+  Bytes used() const { return weights + kv_cache + activations + gradients + optimizer; }
 };
 
 struct MemoryUse {
   std::vector<TierUse> tiers;
   bool fits = true;
   double max_batch = 0;           ///< largest batch that fits; 0: not even one sequence
+  std::string peak;               ///< when the most is held, and on which stage; "" on one chip
   Bytes kv_per_token{0};          ///< of one sequence, all layers
+};
+
+/// Of a training step.
+struct TrainingFigures {
+  double tokens_per_step = 0, tokens_per_second_per_chip = 0;
+  double model_flops_per_chip = 0;  ///< FLOP/s, recomputation not counted
+  double hfu = 0;                   ///< as MFU, recomputation counted
+  double days = 0, goodput = 1;     ///< of the whole training, if its tokens are given; share of time that is not lost to failures
 };
 
 struct Parameters {
@@ -119,6 +174,12 @@ struct Estimate {
   std::vector<Phase> phases;
   Total total;                    ///< over all phases; levels as phases[0].levels
   std::optional<Serving> serving;
+  std::optional<TrainingFigures> training;
+  double chips = 1;
+  std::string plan;               ///< "tensor 8, pipeline 8"; "" on one chip
+  StepTimeline timeline;
+  std::vector<NetworkUse> network;
+  std::vector<std::pair<std::string, Seconds>> next_plans;  ///< of a search: those after the best
   MemoryUse memory;
   Parameters parameters;
   std::vector<Roof> roofs;        ///< formats in use and memory levels

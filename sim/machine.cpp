@@ -45,6 +45,10 @@ MathRate math_rate(const hw::Chip& chip, Format format, std::string_view sparsit
     MathRate result{unit->rate(candidate)->value, unit->rate(candidate)->value, candidate, unit->name};
     for (const auto& [pattern, factor] : unit->sparsity)
       if (pattern == sparsity_pattern) result.sparse_rate *= factor;
+    if (unit->array.size() == 2) {
+      result.rows = unit->array[0], result.columns = unit->array[1];
+      result.arrays = unit->instances, result.dataflow = unit->dataflow;
+    }
     return result;
   }
   // Integer-only chips: whatever is fastest there.
@@ -97,11 +101,10 @@ std::size_t Machine::index(std::string_view level) const {
   return static_cast<std::size_t>(std::ranges::find(levels, level) - levels.begin());
 }
 
-double Machine::math_time(const models::LoweredOp& op) const {
-  const double vector = op.work.vector_flops / vector_rate;
-  if (!models::row_of(op.kind).contraction) return vector;
-  const MathRate& rate = matrix[static_cast<std::size_t>(op.math)];
-  return std::max(vector, op.work.flops / (op.sparse_weights ? rate.sparse_rate : rate.rate));
+MathTime Machine::math_times(const models::LoweredOp& op) const {
+  MathTime time{.vector = op.work.vector_flops / vector_rate};
+  if (models::row_of(op.kind).contraction) time.matrix = op.work.flops / rate_of(op.math).of(op);
+  return time;
 }
 
 Machine make_machine(const hw::Chip& chip, const Placement& placement, std::string_view sparsity_pattern) {

@@ -20,6 +20,16 @@ struct MathRate {
   double sparse_rate = 0;         ///< with the run's N:M weights; = rate if the unit cannot skip zeros
   Format runs_as = Format::fp32;  ///< the format itself, or the nearest one the chip has
   std::string unit;               ///< "matrix"
+  double rows = 0, columns = 0;   ///< of one systolic array; 0 if the unit is none
+  double arrays = 0;              ///< of the whole chip
+  hw::Dataflow dataflow = hw::Dataflow::weight_stationary;
+  double of(const models::LoweredOp& op) const { return op.sparse_weights ? sparse_rate : rate; }
+};
+
+/// Seconds of arithmetic on the two kinds of unit; they work side by side.
+struct MathTime {
+  double matrix = 0, vector = 0;
+  double longer() const { return matrix > vector ? matrix : vector; }
 };
 
 /// Where the bytes of one role lie: share at each level of Machine::levels (sums to 1).
@@ -38,8 +48,10 @@ struct Machine {
   std::array<double, format_count> energy_per_flop{};  ///< J, 0 = not stated
 
   std::size_t index(std::string_view level) const;
-  /// Seconds of one execution's arithmetic; the matrix and the vector unit work side by side.
-  double math_time(const models::LoweredOp& op) const;
+  const MathRate& rate_of(Format format) const { return matrix[static_cast<std::size_t>(format)]; }
+  /// Of one execution, at peak rates.
+  MathTime math_times(const models::LoweredOp& op) const;
+  double math_time(const models::LoweredOp& op) const { return math_times(op).longer(); }
 };
 
 /// `placement` decides which host tiers appear.

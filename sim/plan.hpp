@@ -31,6 +31,7 @@ struct ParallelismPlan {
   bool overlap_gradients = true;  ///< their reduction runs beside the backward pass
   bool overlap_weights = true;    ///< ZeRO-3's gathering runs beside the layer before
   double overlap_tensor = 0;      ///< share of the tensor axis' collectives hidden behind arithmetic (0 to 1)
+  double overlap_expert = 0;      ///< the same of the exchange with experts
   std::vector<std::pair<models::MeshAxis, std::vector<std::string>>> place;
 
   int chips() const { return tensor * context * data * pipeline; }

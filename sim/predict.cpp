@@ -8,8 +8,10 @@
 #include <limits>
 
 #include "models/build.hpp"
-#include "sim/cost_model.hpp"
-#include "sim/refine.hpp"
+#include "sim/compose.hpp"
+#include "sim/plan_search.hpp"
+#include "sim/predict_training.hpp"
+#include "sim/rank_phase.hpp"
 #include "sim/summarise.hpp"
 
 namespace gambrel::sim {
@@ -18,6 +20,7 @@ namespace {
 using models::Graph;
 
 constexpr double most_sequences = 1e12;  ///< of a run file
+constexpr std::size_t plans_listed = 10;  ///< of a search: the best and the next nine
 
 Demand largest(const Demand& a, const Demand& b) {
   return {std::max(a.weights, b.weights), std::max(a.experts, b.experts), std::max(a.kv_cache, b.kv_cache), std::max(a.activations, b.activations)};
@@ -26,15 +29,14 @@ Demand largest(const Demand& a, const Demand& b) {
 /// Builds the run's graphs; knows which steps a phase consists of.
 class Predictor {
  public:
-  explicit Predictor(const Run& run) : run_(run), policy_(run.policy()), machine_(make_machine(run.system.chip(), run.placement, run.sparsity_pattern)) {}
+  Predictor(const Run& run, const Network* network, const std::vector<models::MeshAxis>& order)
+      : run_(run), policy_(run.policy()), machine_(make_machine(run.system.chip(), run.placement, run.sparsity_pattern)), network_(network), placed_(placed(run.plan, order)) {}
 
   Result<Estimate> predict() {
     batch_ = run_.workload.largest_batch ? largest_batch() : run_.workload.batch;
-    if (batch_ < 1) return fail({run_.workload_at, fmt::format("not even one sequence of {} fits into {}", run_.model.id, run_.system.chip().id), "a shorter context, a narrower precision, or a placement with host tiers"});
-    const Demand needed = demand(batch_);
-    fit_ = fit(machine_, run_.placement, needed);
-    if (run_.calibrated) refiner_.emplace(run_);
-    model_.emplace(machine_, fit_.shares, run_.assume);
+    if (batch_ < 1) return fail({run_.workload_at, fmt::format("not even one sequence of {} fits into {}", run_.model.id, place_name()), "a shorter context, a narrower precision, more chips, or a placement with host tiers"});
+    fit_ = fit(machine_, run_.placement, demand(batch_));
+    evaluator_.emplace(run_, machine_, fit_.shares, network_, placed_);
     Estimate estimate = describe(run_, fit_);
     estimate.memory.max_batch = run_.workload.largest_batch ? batch_ : largest_batch();
     estimate.memory.kv_per_token = Bytes{kv_per_token()};
@@ -44,14 +46,34 @@ class Predictor {
   }
 
  private:
-  Graph graph(double sequences, double new_tokens, double past) const { return models::build(run_.model, policy_, run_.step(sequences, new_tokens, past)); }
+  std::string place_name() const { return run_.chips > 1 ? fmt::format("{} x {}", run_.chips, run_.system.chip().id) : run_.system.chip().id; }
+
+  /// Micro-batches that fill the pipeline, as far as there are sequences for them.
+  double microbatches(double batch) const {
+    if (run_.plan.microbatches > 0) return run_.plan.microbatches;
+    return std::min<double>(run_.plan.pipeline, std::ceil(batch / run_.plan.data));
+  }
+
+  /// One micro-batch of one rank; what does not divide makes the fullest rank's share.
+  Graph graph(double batch, double new_tokens, double past) const {
+    const double sequences = std::ceil(batch / run_.plan.data / microbatches(batch));
+    return models::fuse(models::build(run_.model, policy_, run_.step(sequences, new_tokens, past), run_.plan.sharding()), run_.fusion);
+  }
+
+  Demand demand_of_step(double batch, double new_tokens, double past) const {
+    const Graph step = graph(batch, new_tokens, past);
+    if (run_.chips == 1) return demand_of(step);
+    const StepTemplate kept = make_template({&step, nullptr}, nullptr, run_.plan);
+    const StageMemory m = inference_memory(kept, kept.prefix(), run_.plan, static_cast<int>(microbatches(batch)));
+    return {m.weights, m.experts, m.kv_cache, m.activations};
+  }
 
   /// What must be kept at the largest moment of the run.
   Demand demand(double batch) const {
     const Workload& w = run_.workload;
-    if (w.phase != PhaseKind::generate) return demand_of(graph(batch, w.new_tokens, w.past_tokens));
-    const Demand prefill = demand_of(graph(batch, w.input, 0));
-    return w.output > 1 ? largest(prefill, demand_of(graph(batch, 1, w.input + w.output - 2))) : prefill;
+    if (w.phase != PhaseKind::generate) return demand_of_step(batch, w.new_tokens, w.past_tokens);
+    const Demand prefill = demand_of_step(batch, w.input, 0);
+    return w.output > 1 ? largest(prefill, demand_of_step(batch, 1, w.input + w.output - 2)) : prefill;
   }
 
   /// Doubles the batch until it does not fit, then halves the interval. A main memory's capacity is always stated, and
@@ -70,44 +92,71 @@ class Predictor {
 
   double kv_per_token() const {
     double bytes = 0;
-    const Graph one_token = graph(1, 1, 0);
+    const Graph one_token = models::build(run_.model, policy_, run_.step(1, 1, 0));
     for (const models::Tensor& t : one_token.tensors())
       if (t.role == models::Role::kv_cache) bytes += t.bytes() * t.copies;
     return bytes;
   }
 
-  Phase single_step(std::string name, const Graph& step, double tokens) const {
-    Costs costs;
-    model_->evaluate(models::lower(step), costs);
-    Phase phase = make_phase(std::move(name), step, *model_, costs, tokens);
-    if (refiner_) refiner_->refine(phase, step);
+  /// `autoregressive`: the next step needs this one's tokens.
+  Phase single_step(std::string name, const Graph& step, double tokens, bool autoregressive) const {
+    Phase phase = evaluator_->evaluate(std::move(name), step, tokens, double(run_.chips) / run_.plan.pipeline);
     phase.layers = layer_totals(phase, step);
+    if (run_.chips > 1) compose(phase, step, autoregressive);
     return phase;
+  }
+
+  void compose(Phase& phase, const Graph& step, bool autoregressive) const {
+    const Evaluated forward{&step, &phase};
+    const StepTemplate costs = make_template(forward, nullptr, run_.plan);
+    const double passes = microbatches(batch_);
+    Exchanges exchanges;
+    if (run_.plan.pipeline > 1) exchanges.boundary = hand_over(phase, costs.boundary, passes);
+    const StepTime time = compose_inference(costs, costs.prefix(), run_.plan, static_cast<int>(passes), exchanges, autoregressive);
+    phase.elapsed = Seconds{time.seconds};
+    phase.timeline = time.parts;
+    for (OpEstimate& op : phase.ops) op.count *= passes;
+  }
+
+  /// Activations from one stage to the next.
+  Line hand_over(Phase& phase, double bytes, double passes) const {
+    const RankGroup next{2, placed_.of(models::MeshAxis::pipeline).stride};
+    const NetworkCost cost = network_->cost({CollectiveKind::point_to_point, bytes, Format::bf16}, next);
+    phase.exchanges.push_back({.collective = "point_to_point", .axis = "pipeline", .level = network_->levels()[cost.level], .algorithm = std::string(to_string(cost.algorithm)),
+                               .ranks = 2, .count = passes * (run_.plan.pipeline - 1), .bytes = Bytes{bytes}, .time = Seconds{cost.seconds}});
+    return line(*network_, CollectiveKind::point_to_point, bytes, Format::bf16, next);
   }
 
   /// All decode steps of a generation: operators are those of one step, their figures the mean over the steps.
   Phase decode_steps(double first_past, double last_past) const {
     const double steps = last_past - first_past + 1;
     const Graph first = graph(batch_, 1, first_past);
-    Phase phase = single_step("decode", first, batch_ * steps);
-    auto figures = [&](double past) { return pack(single_step("decode", graph(batch_, 1, past), batch_)); };
+    Phase phase = single_step("decode", first, batch_ * steps, true);
+    auto figures = [&](double past) { return pack(single_step("decode", graph(batch_, 1, past), batch_, true)); };
     // Kernel models step with waves and splits; a thousandth is far below what they can promise.
-    std::vector<double> mean = sum_over_steps(figures, first_past, last_past, refiner_ ? 1e-3 : 1e-9);
+    std::vector<double> mean = sum_over_steps(figures, first_past, last_past, run_.calibrated ? 1e-3 : 1e-9);
     for (double& value : mean) value /= steps;
     unpack(mean, phase);
     phase.layers = layer_totals(phase, first);
     for (OpEstimate& op : phase.ops) op.count *= steps;
+    for (NetworkUse& use : phase.exchanges) use.count *= steps;
+    scale(phase, steps);
     return phase;
+  }
+
+  static void scale(Phase& phase, double steps) {
+    StepTimeline& t = phase.timeline;
+    for (Seconds* figure : {&phase.elapsed, &t.compute, &t.exposed_network, &t.bubble, &t.overhead, &t.overlap}) *figure = *figure * steps;
   }
 
   void predict_phases(Estimate& estimate) const {
     const Workload& w = run_.workload;
     if (w.phase == PhaseKind::prefill) {
-      estimate.phases.push_back(single_step("prefill", graph(batch_, w.new_tokens, w.past_tokens), batch_ * w.new_tokens));
+      estimate.phases.push_back(single_step("prefill", graph(batch_, w.new_tokens, w.past_tokens), batch_ * w.new_tokens, false));
     } else if (w.phase == PhaseKind::decode) {
-      estimate.phases.push_back(single_step("decode", graph(batch_, w.new_tokens, w.past_tokens), batch_ * w.new_tokens));
+      estimate.phases.push_back(single_step("decode", graph(batch_, w.new_tokens, w.past_tokens), batch_ * w.new_tokens, true));
     } else {
-      estimate.phases.push_back(single_step("prefill", graph(batch_, w.input, 0), batch_));
+      estimate.phases.push_back(single_step("prefill", graph(batch_, w.input, 0), batch_, false));
       if (w.output > 1) estimate.phases.push_back(decode_steps(w.input, w.input + w.output - 2));
     }
   }
@@ -115,11 +164,25 @@ class Predictor {
   const Run& run_;
   models::PrecisionPolicy policy_;
   Machine machine_;
+  const Network* network_;
+  Placed placed_;
   double batch_ = 1;
   Fit fit_;
-  std::optional<CostModel> model_;
-  std::optional<Refiner> refiner_;
+  std::optional<RankEvaluator> evaluator_;
 };
+
+/// The plan in each order of its axes that its places allow; the fastest counts.
+Result<Estimate> fastest_placement(const Run& run) {
+  std::optional<Network> network;
+  if (run.chips > 1) network.emplace(run.system);
+  std::optional<Estimate> best;
+  for (const auto& order : axis_orders(run.plan, run.system.pools.front())) {
+    auto estimate = run.workload.phase == PhaseKind::train ? predict_training(run, network ? &*network : nullptr, order) : Predictor(run, network ? &*network : nullptr, order).predict();
+    if (!estimate) return estimate;
+    if (!best || estimate->total.time < best->total.time) best = std::move(*estimate);
+  }
+  return std::move(*best);
+}
 
 }  // namespace
 
@@ -128,6 +191,19 @@ Parameters parameters_of(const models::ModelConfig& model) {
   return {count.total, count.active};
 }
 
-Result<Estimate> estimate(const Run& run) { return Predictor(run).predict(); }
+Result<Estimate> estimate(const Run& run) {
+  if (!run.best_plan) return fastest_placement(run);
+  auto search = search_plans(run, plans_listed);
+  if (!search) return fail(search.error());
+  auto best = fastest_placement(with_plan(run, search->best.front()));
+  if (!best) return best;
+  for (std::size_t i = 1; i < search->best.size(); ++i) {
+    const RankedPlan& ranked = search->best[i];
+    const std::string batch = run.workload.phase == PhaseKind::train ? fmt::format(", micro-batch {}", ranked.micro_batch) : "";
+    best->next_plans.emplace_back(describe(ranked.plan) + batch, Seconds{ranked.seconds});
+  }
+  best->notes.push_back(fmt::format("the fastest of {} plans, of which {} fit", search->considered, search->fitting));
+  return best;
+}
 
 }  // namespace gambrel::sim

@@ -6,7 +6,9 @@
 #include <charconv>
 
 #include "base/load.hpp"
+#include "base/quantity.hpp"
 #include "models/op.hpp"
+#include "sim/read_plan.hpp"
 
 namespace gambrel::sim {
 namespace {
@@ -20,7 +22,8 @@ const std::vector<PhaseKeys>& phase_keys() {
   static const std::vector<PhaseKeys> keys{
       {"prefill", {"batch", "new_tokens"}, {"past_tokens", "logits", "routing"}},
       {"decode", {"batch", "context"}, {"new_tokens", "routing"}},
-      {"generate", {"batch", "input", "output"}, {"routing"}}};
+      {"generate", {"batch", "input", "output"}, {"routing"}},
+      {"train", {"global_batch", "sequence"}, {"micro_batch", "tokens", "dropout", "routing"}}};
   return keys;
 }
 
@@ -52,7 +55,7 @@ Result<void> read_workload(const Node& node, Run& run) {
   const std::string phase = node.text_or("phase", "");
   const auto keys = std::ranges::find(phase_keys(), phase, &PhaseKeys::phase);
   if (auto valid = check_workload_keys(node, *keys); !valid) return valid;
-  w.largest_batch = node.find("batch")->is_string();
+  w.largest_batch = node.find("batch") && node.find("batch")->is_string();
   w.batch = w.largest_batch ? 1 : node.number_or("batch", 1);
   if (phase == "prefill") {
     w.phase = PhaseKind::prefill;
@@ -62,6 +65,13 @@ Result<void> read_workload(const Node& node, Run& run) {
   } else if (phase == "decode") {
     w.phase = PhaseKind::decode;
     if (auto decoded = read_decode(node, w); !decoded) return decoded;
+  } else if (phase == "train") {
+    w.phase = PhaseKind::train;
+    w.global_batch = node.number_or("global_batch", 1);
+    w.micro_batch = node.number_or("micro_batch", 1);
+    w.sequence = node.number_or("sequence", 1);
+    w.tokens = node.number_or("tokens", 0);
+    w.dropout = node.boolean_or("dropout", false);
   } else {
     w.phase = PhaseKind::generate;
     w.input = node.number_or("input", 1);
@@ -133,22 +143,6 @@ Result<void> read_assume(const Node& node, Run& run) {
   return {};
 }
 
-Result<void> check_plan(const Node& document, const Run& run) {
-  double chips = document.number_or("chips", 1), product = 1;
-  const Node* at = document.find("chips");
-  if (const Node* plan = document.find("plan"))
-    for (const Member& m : plan->members) {
-      const bool on_the_same_chips = m.key.starts_with("expert");
-      product = on_the_same_chips ? std::max(product, m.value.number) : product * std::max(1.0, m.value.number);
-      if (product > chips) chips = product, at = &m.value;
-    }
-  if (chips > 1)
-    return fail({at->at, fmt::format("{} chips, but only one chip is estimated as yet", chips), fmt::format("leave plan: and chips: out; {} is taken as one {}", run.system.id, run.system.chip().id)});
-  if (run.system.pools.size() > 1)
-    return fail({document.find("system")->at, fmt::format("system '{}' has {} pools, but only one chip is estimated as yet", run.system.id, run.system.pools.size()), "name one of its chips"});
-  return {};
-}
-
 /// A section as one line for the report: "phase decode, batch 32, context 8192".
 std::string one_line(const Node& section) {
   if (section.is_mapping()) {
@@ -167,20 +161,26 @@ Result<void> read_sections(const Node& document, Run& run) {
     auto precision = models::read_precision(*node);
     if (!precision) return fail(precision.error());
     run.precision = *precision;
+    if (auto read = read_training_precision(*node, run.training); !read) return read;
   }
   if (const Node* node = document.find("sparsity"))
     if (auto read = read_sparsity(*node, run); !read) return read;
   if (const Node* node = document.find("fusion")) {
     run.fused_attention = node->boolean_or("attention", true);
     run.fused_experts = node->boolean_or("experts", true);
+    run.fusion.norms = node->boolean_or("norms", true);
+    run.fusion.rotary = node->boolean_or("rotary", true);
+    if (node->find("activation")) run.fusion.activation = node->boolean_or("activation", true) ? models::Epilogue::all : models::Epilogue::none;
   }
   if (const Node* node = document.find("placement"))
     if (auto read = read_placement(*node, run); !read) return read;
+  if (const Node* node = document.find("overhead"))
+    run.host_overhead = parse_quantity<Seconds>(node->text_or("step", "0 s")).value_or(Seconds{0});
   if (const Node* node = document.find("assume"))
     if (auto read = read_assume(*node, run); !read) return read;
-  run.calibrated = document.text_or("cost_model", "roofline") == "calibrated";
-  if (auto valid = check_plan(document, run); !valid) return valid;
-  for (std::string_view key : {"workload", "precision", "sparsity", "fusion", "placement", "assume", "cost_model"})
+  run.calibrated = document.text_or("cost_model", "calibrated") == "calibrated";
+  if (auto read = read_plan(document, run); !read) return read;
+  for (std::string_view key : {"workload", "precision", "sparsity", "fusion", "placement", "plan", "chips", "overhead", "assume", "cost_model"})
     if (const Node* node = document.find(key)) run.settings.emplace_back(key, one_line(*node));
   return {};
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "sim/array_model.hpp"
+
 namespace gambrel::sim {
 namespace {
 
@@ -27,16 +29,46 @@ KernelKind attention_kind(const models::Dims& d) {
   return latent ? KernelKind::mla_decode : KernelKind::attention_decode;
 }
 
+/// Batched and grouped products, the pieces of an unfused attention among them, are tiled as one product is. What reads
+/// and writes without a product, scans and look-ups included, is elementwise.
 std::optional<KernelKind> kind_of(const models::Op& op) {
   switch (op.kind) {
-    case OpKind::gemm: return KernelKind::gemm;
+    case OpKind::gemm: case OpKind::batched_gemm: case OpKind::grouped_gemm: case OpKind::attention_scores: case OpKind::attention_values:
+      return KernelKind::gemm;
     case OpKind::attention: return attention_kind(op.dims);
     case OpKind::expert_ffn: return KernelKind::moe;
-    case OpKind::rms_norm: case OpKind::layer_norm: case OpKind::rotary: case OpKind::elementwise: case OpKind::activation:
-    case OpKind::dispatch: case OpKind::combine: case OpKind::kv_append: case OpKind::router_topk: case OpKind::sampling: case OpKind::conv1d:
+    case OpKind::rms_norm: case OpKind::layer_norm: case OpKind::softmax: case OpKind::rotary: case OpKind::elementwise: case OpKind::activation:
+    case OpKind::embedding: case OpKind::dispatch: case OpKind::combine: case OpKind::kv_append: case OpKind::router_topk: case OpKind::sampling:
+    case OpKind::ssm_scan: case OpKind::ssm_scan_backward: case OpKind::conv1d: case OpKind::cross_entropy:
       return KernelKind::elementwise;
-    default: return std::nullopt;
+    case OpKind::collective: case OpKind::attention_backward: case OpKind::expert_ffn_backward: return std::nullopt;  // not measured
   }
+  return std::nullopt;
+}
+
+/// Experts that get tokens, by the share of their weights that is read; all of them outside experts.
+double experts_hit(const models::Graph& graph, const models::Op& op) {
+  double share = 0;
+  for (const models::Use& use : op.uses)
+    if (const models::Tensor& t = graph.tensor(use.tensor); t.role == Role::expert_weight) share = std::max(share, use.elements / t.elements());
+  return op.dims[Dim::groups] * (share > 0 ? share : 1);
+}
+
+/// Several equal products as one: each further one is further columns. FLOPs, weights and results are the same.
+void merge_products(models::Dims& dims, const Product& p) {
+  dims[Dim::m] = p.m;
+  dims[Dim::n] = p.items * p.n;
+  dims[Dim::k] = p.k;
+}
+
+/// An activation in a product's epilogue: it works on registers, beside the next tile's arithmetic.
+bool in_epilogue(const models::Op& op) { return op.fused && op.kind == OpKind::activation; }
+
+/// Rotary embedding and cache write as one kernel. It is the first of the two that the attention models' rows time
+/// (TensorRT-LLM), so that here it costs no more than its roofline.
+bool in_attention(const models::Graph& graph, std::size_t i) {
+  const auto appends = [&](std::size_t at) { return at < graph.ops().size() && graph.ops()[at].fused && graph.ops()[at].kind == OpKind::kv_append; };
+  return appends(i) || (graph.ops()[i].kind == OpKind::rotary && appends(i + 1));
 }
 
 }  // namespace
@@ -46,7 +78,7 @@ std::optional<KernelCall> kernel_call(const models::Graph& graph, const models::
   if (!kind) return std::nullopt;
   KernelCall call;
   call.kind = *kind;
-  call.op = {op.kind, op.math, op.sparse_weights, op.count, op.dims, models::work_of(graph, op)};
+  call.op = {op.kind, op.math, op.sparse_weights, op.count, op.dims, models::work_of(graph, op), op.fused};
   call.activations = operand_type(graph, op, {Role::activation}, Format::bf16);
   call.stored = operand_type(graph, op, {Role::weight, Role::expert_weight, Role::kv_cache}, call.activations);
   if (op.kind == OpKind::attention) {
@@ -55,6 +87,8 @@ std::optional<KernelCall> kernel_call(const models::Graph& graph, const models::
     const double causal = models::score_pairs(op.dims[Dim::queries], op.dims[Dim::keys] - op.dims[Dim::queries], 0, 0);
     if (op.dims[Dim::pairs] < causal) call.window = std::max(1.0, op.dims[Dim::pairs] / op.dims[Dim::queries]);
   }
+  if (call.kind == KernelKind::gemm) merge_products(call.op.dims, products_of(op.kind, op.dims, experts_hit(graph, op)).front());
+  if (op.kind == OpKind::softmax) call.op.dims[Dim::n] = op.dims[Dim::keys];
   if (op.kind == OpKind::expert_ffn) {
     call.routing = routing;
     call.all_experts = op.dims[Dim::groups];
@@ -64,22 +98,35 @@ std::optional<KernelCall> kernel_call(const models::Graph& graph, const models::
 }
 
 Refiner::Refiner(const Run& run)
-    : run_(run), kernels_(run.system.chip(), run.calibration.for_models(), run.assume),
+    : run_(run), machine_(make_machine(run.system.chip(), run.placement, run.sparsity_pattern)),
+      kernels_(run.system.chip(), run.calibration.for_models(), run.assume),
       attention_(without_cache(run.system.chip()), run.calibration.for_models(), run.assume) {}
+
+void Refiner::use_arrays(OpEstimate& row, const models::Graph& graph, const models::Op& op) const {
+  if (!models::row_of(op.kind).contraction || machine_.rate_of(op.math).arrays == 0) return;
+  const models::LoweredOp lowered{op.kind, op.math, op.sparse_weights, op.count, op.dims, models::work_of(graph, op), op.fused};
+  row.t_math = std::max(row.t_math, Seconds{array_seconds(machine_.rate_of(op.math), lowered, experts_hit(graph, op))});
+  row.time = row.time_low = row.time_high = std::max(row.time, row.t_math);
+  if (row.t_math > row.t_mem) row.bound = "compute";
+}
+
+void Refiner::use_kernel(OpEstimate& row, const KernelPrediction& p) const {
+  row.time = std::max(row.time, Seconds{p.seconds});
+  row.time_low = std::max(row.time_low, Seconds{p.low});
+  row.time_high = std::max(row.time, Seconds{p.high});
+  if (p.bound == "launch") row.bound = "launch";
+}
 
 void Refiner::refine(Phase& phase, const models::Graph& graph) const {
   for (std::size_t i = 0; i < phase.ops.size(); ++i) {
     OpEstimate& row = phase.ops[i];
-    const auto call = kernel_call(graph, graph.ops()[i], run_.workload.routing);
-    if (!call || row.provenance == Provenance::assumed) continue;
-    const bool attention = call->op.kind == OpKind::attention;
-    const KernelPrediction p = (attention ? attention_ : kernels_).predict(*call);
-    if (p.provenance == Provenance::analytic) continue;
-    row.time = std::max(row.time, Seconds{p.seconds});
-    row.time_low = std::max(row.time_low, Seconds{p.low});
-    row.time_high = std::max(row.time, Seconds{p.high});
+    const models::Op& op = graph.ops()[i];
+    if (row.provenance == Provenance::assumed) continue;
+    KernelPrediction p;  // analytic
+    if (const auto call = kernel_call(graph, op, run_.workload.routing)) p = (op.kind == OpKind::attention ? attention_ : kernels_).predict(*call);
+    if (p.provenance == Provenance::analytic) use_arrays(row, graph, op);
+    else if (!in_epilogue(op) && !in_attention(graph, i)) use_kernel(row, p);
     row.provenance = p.provenance;
-    if (p.bound == "launch") row.bound = "launch";
   }
 }
 

@@ -9,6 +9,7 @@
 #include "base/load.hpp"
 #include "base/path.hpp"
 #include "base/schema.hpp"
+#include "hw/technology.hpp"
 #include "models/import_hf.hpp"
 #include "sim/read_sections.hpp"
 
@@ -17,7 +18,7 @@ namespace {
 
 /// The documents that settings reach, as they were loaded and as they are now.
 struct Documents {
-  Node run, model, system;
+  Node run, model, system, technology;
   std::vector<Node> chips, chips_before;
 };
 
@@ -150,8 +151,17 @@ Result<hw::System> read_machine(const Documents& docs) {
   return hw::read_system(docs.system, chips);
 }
 
+/// Energies that the chips' files leave open; the notes are the first chip's.
+Result<void> fill_energies(const Node& technology, Run& run) {
+  if (technology.is_null()) return {};
+  const auto table = hw::read_technology(technology);
+  if (!table) return fail(table.error());
+  for (std::size_t i = run.system.pools.size(); i-- > 0;) run.energy_notes = hw::fill_energy(run.system.pools[i].chip, *table);
+  return {};
+}
+
 std::string hash_of(const Documents& docs) {
-  std::string text = to_json(docs.run, -1) + to_json(docs.model, -1) + to_json(docs.system, -1);
+  std::string text = to_json(docs.run, -1) + to_json(docs.model, -1) + to_json(docs.system, -1) + to_json(docs.technology, -1);
   for (const Node& chip : docs.chips) text += to_json(chip, -1);
   const XXH128_hash_t h = XXH3_128bits(text.data(), text.size());
   return fmt::format("{:016x}{:016x}", h.high64, h.low64);
@@ -193,6 +203,10 @@ Result<Run> read_run(const Catalog& catalog, Node document, const std::vector<Se
   auto system = read_machine(docs);
   if (!system) return fail(system.error());
   run.system = std::move(*system);
+  auto technology = hw::load_technology_document(catalog);
+  if (!technology) return fail(technology.error());
+  docs.technology = std::move(*technology);
+  if (auto filled = fill_energies(docs.technology, run); !filled) return fail(filled.error());
   run.id = docs.run.text_or("run", id_of(docs.run));
   if (auto sections = read_sections(docs.run, run); !sections) return fail(sections.error());
   if (run.calibrated) {

@@ -11,14 +11,17 @@
 #include "base/node.hpp"
 #include "base/result.hpp"
 #include "hw/system.hpp"
+#include "models/backward.hpp"
 #include "models/build.hpp"
+#include "models/fuse.hpp"
 #include "models/model_config.hpp"
 #include "models/precision.hpp"
 #include "sim/calibration.hpp"
+#include "sim/plan.hpp"
 
 namespace gambrel::sim {
 
-enum class PhaseKind { prefill, decode, generate };
+enum class PhaseKind { prefill, decode, generate, train };
 
 struct Workload {
   PhaseKind phase = PhaseKind::decode;
@@ -26,6 +29,9 @@ struct Workload {
   bool largest_batch = false;   ///< `batch: max`
   double new_tokens = 1, past_tokens = 0;  ///< of prefill and decode; decode's past is context - new_tokens
   double input = 0, output = 0; ///< of generate
+  double global_batch = 1, micro_batch = 1, sequence = 1;  ///< of train: sequences of a step, of one pass, tokens of each
+  double tokens = 0;            ///< of train: of the whole training; 0: not given
+  bool dropout = false;
   bool all_logits = false;
   models::Routing routing;
 };
@@ -45,11 +51,19 @@ struct Run {
   models::WeightSparsity sparsity;
   std::string sparsity_pattern;       ///< "2:4", as the chip's units name it
   bool fused_attention = true, fused_experts = true;
+  models::Fusion fusion;              ///< of what lies between attention, experts and products
   Placement placement;
+  ParallelismPlan plan;
+  bool best_plan = false;             ///< the plan is searched for
+  int chips = 1;                      ///< that the plan's meshes cover
+  Position plan_at;                   ///< for errors that only the prediction finds
+  models::TrainingPrecision training;
+  Seconds host_overhead{0};           ///< of a step: what the host does while the chips wait
   bool calibrated = false;            ///< times from kernel models, where there are constants; else the plain roofline
   CalibrationBook calibration;        ///< the first chip's, loaded only if `calibrated`
   std::vector<std::pair<std::string, double>> assume;  ///< operator kind -> asserted efficiency
   std::vector<std::pair<std::string, std::string>> settings;  ///< to print: workload, precision, set, ...
+  std::vector<std::string> energy_notes;  ///< what the chip's energies were taken from
   std::string config_hash;            ///< XXH3-128 over the resolved documents
 
   models::PrecisionPolicy policy() const { return {model.dtype, model.precision, precision}; }

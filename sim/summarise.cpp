@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "sim/energy.hpp"
 #include "sim/predict.hpp"
 
 namespace gambrel::sim {
@@ -29,13 +30,15 @@ void settle(OpEstimate& op, const Phase& phase) {
 /// Adds one operator's executions to a total.
 void add(Total& total, const OpEstimate& op) {
   total.time += op.time * op.count;
+  total.operators = total.time;
   total.time_low += op.time_low * op.count;
   total.time_high += op.time_high * op.count;
-  total.flops += op.flops * op.count;
-  total.vector_flops += op.vector_flops * op.count;
+  total.roofline += op.roofline * op.count;
+  total.flops += op.flops * op.count * op.ranks;
+  total.vector_flops += op.vector_flops * op.count * op.ranks;
   if (total.levels.size() < op.levels.size()) total.levels.resize(op.levels.size());
   for (std::size_t i = 0; i < op.levels.size(); ++i) {
-    total.levels[i].bytes += op.levels[i].bytes * op.count;
+    total.levels[i].bytes += op.levels[i].bytes * op.count * op.ranks;
     total.levels[i].time += op.levels[i].time * op.count;
   }
 }
@@ -48,24 +51,13 @@ std::pair<Key, double> heaviest(const std::map<Key, double>& weights) {
 
 bool is_contraction(const OpEstimate& op) { return op.flops.value > 0 && op.vector_flops.value != op.flops.value; }
 
-/// What the contractions would take at the dense peaks of their formats, seconds.
+/// What the contractions would take at the dense peaks of their formats, seconds of one chip; what is computed again does
+/// not count (Chowdhery et al. 2022, arXiv 2204.02311 appendix B).
 double peak_time(const std::vector<const OpEstimate*>& ops, const Machine& machine) {
   double seconds = 0;
   for (const OpEstimate* op : ops)
-    if (is_contraction(*op)) seconds += op->count * op->flops.value / machine.matrix[static_cast<std::size_t>(op->math)].rate;
+    if (is_contraction(*op) && !op->name.ends_with(".recompute")) seconds += op->ranks * op->count * op->flops.value / machine.matrix[static_cast<std::size_t>(op->math)].rate;
   return seconds;
-}
-
-std::optional<Joules> energy(const std::vector<const OpEstimate*>& ops, const Machine& machine) {
-  double joules = 0;
-  for (const OpEstimate* op : ops) {
-    const double per_flop = machine.energy_per_flop[static_cast<std::size_t>(op->math)];
-    if (is_contraction(*op) && per_flop == 0) return std::nullopt;
-    joules += op->count * op->flops.value * per_flop;
-    for (std::size_t i = 0; i < op->levels.size(); ++i) joules += op->count * op->levels[i].bytes.value * machine.energy[i];
-  }
-  if (machine.energy[machine.main_level] == 0) return std::nullopt;
-  return Joules{joules};
 }
 
 void complete(Total& total, const std::vector<const OpEstimate*>& ops, const Phase& phase, const Run& run, const Machine& machine) {
@@ -77,12 +69,11 @@ void complete(Total& total, const std::vector<const OpEstimate*>& ops, const Pha
   const double main = total.levels[phase.main_level].bytes.value;
   total.intensity = FlopsPerByte{main > 0 ? total.flops.value / main : 0};
   total.tokens_per_second = total.time.value > 0 ? total.tokens / total.time.value : 0;
-  total.mfu = total.time.value > 0 ? peak_time(ops, machine) / total.time.value : 0;
+  total.mfu = total.time.value > 0 ? peak_time(ops, machine) / (total.time.value * run.chips) : 0;
   if (const double bandwidth = machine.bandwidth[machine.main_level]; bandwidth > 0 && total.time.value > 0)
-    total.mbu = total.kept_bytes.value / (total.time.value * bandwidth);
-  total.energy = energy(ops, machine);
+    total.mbu = total.kept_bytes.value / (total.time.value * bandwidth * run.chips);
   const hw::Chip& chip = run.system.chip();
-  if (chip.hourly_price.value > 0) total.cost = chip.hourly_price * (total.time.value / 3600);
+  if (chip.hourly_price.value > 0) total.cost = chip.hourly_price * (run.chips * total.time.value / 3600);
 }
 
 std::vector<const OpEstimate*> all_ops(const Phase& phase) {
@@ -91,15 +82,37 @@ std::vector<const OpEstimate*> all_ops(const Phase& phase) {
   return ops;
 }
 
+/// Operators of several chips do not add up to the time that passes: it was composed. Their intervals widen with it.
+void replace_time(Total& total, Seconds elapsed) {
+  if (elapsed.value <= 0 || total.time.value <= 0) return;
+  const double ratio = elapsed / total.time;
+  total.time = elapsed, total.time_low = total.time_low * ratio, total.time_high = total.time_high * ratio;
+}
+
+void add(StepTimeline& sum, const StepTimeline& part) {
+  sum.compute += part.compute, sum.exposed_network += part.exposed_network, sum.bubble += part.bubble;
+  sum.overhead += part.overhead, sum.overlap += part.overlap;
+}
+
+Seconds elapsed(const std::vector<Phase>& phases) {
+  Seconds sum{0};
+  for (const Phase& phase : phases) sum += phase.elapsed.value > 0 ? phase.elapsed : Seconds{0};
+  return sum;
+}
+
 void total_phases(Estimate& estimate, const Run& run, const Machine& machine) {
   std::vector<const OpEstimate*> everything;
   for (Phase& phase : estimate.phases) {
     for (const OpEstimate& op : phase.ops) add(phase.total, op), add(estimate.total, op);
+    replace_time(phase.total, phase.elapsed);
+    if (phase.elapsed.value <= 0) phase.timeline.compute = phase.total.time;
+    add(estimate.timeline, phase.timeline);
     complete(phase.total, all_ops(phase), phase, run, machine);
     estimate.total.tokens += phase.total.tokens;
     estimate.total.kept_bytes += phase.total.kept_bytes;
     for (const OpEstimate& op : phase.ops) everything.push_back(&op);
   }
+  replace_time(estimate.total, elapsed(estimate.phases));
   complete(estimate.total, everything, estimate.phases.front(), run, machine);
 }
 
@@ -156,6 +169,8 @@ Estimate describe(const Run& run, const Fit& fit) {
   e.chip = chip.id;
   e.chip_name = chip.name;
   e.settings = run.settings;
+  e.chips = run.chips;
+  if (run.chips > 1) e.plan = describe(run.plan);
   e.memory.tiers = fit.tiers;
   e.memory.fits = fit.fits;
   e.parameters = parameters_of(run.model);
@@ -186,6 +201,8 @@ Phase make_phase(std::string name, const models::Graph& graph, const CostModel& 
     row.t_math = Seconds{cost.t_math};
     row.t_mem = Seconds{cost.t_mem};
     row.time = row.time_low = row.time_high = Seconds{cost.time};
+    row.roofline = Seconds{cost.roofline};
+    row.fused = op.fused;
     row.provenance = cost.assumed ? Provenance::assumed : Provenance::analytic;
     for (auto role : {models::Role::weight, models::Role::expert_weight, models::Role::kv_cache})
       row.kept_bytes += Bytes{work.bytes(role) * model.crossing_share(machine.main_level, role)};
@@ -197,9 +214,10 @@ Phase make_phase(std::string name, const models::Graph& graph, const CostModel& 
 }
 
 std::vector<double> pack(const Phase& phase) {
-  std::vector<double> figures;
+  const StepTimeline& t = phase.timeline;
+  std::vector<double> figures{phase.elapsed.value, t.compute.value, t.exposed_network.value, t.bubble.value, t.overhead.value, t.overlap.value};
   for (const OpEstimate& op : phase.ops) {
-    figures.insert(figures.end(), {op.flops.value, op.vector_flops.value, op.t_math.value, op.t_mem.value, op.time.value, op.time_low.value, op.time_high.value, op.kept_bytes.value, op.activation_bytes.value});
+    figures.insert(figures.end(), {op.flops.value, op.vector_flops.value, op.t_math.value, op.t_mem.value, op.time.value, op.time_low.value, op.time_high.value, op.roofline.value, op.kept_bytes.value, op.activation_bytes.value});
     for (const LevelCost& level : op.levels) figures.insert(figures.end(), {level.bytes.value, level.time.value});
   }
   return figures;
@@ -207,6 +225,8 @@ std::vector<double> pack(const Phase& phase) {
 
 void unpack(const std::vector<double>& figures, Phase& phase) {
   std::size_t i = 0;
+  StepTimeline& t = phase.timeline;
+  for (Seconds* figure : {&phase.elapsed, &t.compute, &t.exposed_network, &t.bubble, &t.overhead, &t.overlap}) figure->value = figures[i++];
   for (OpEstimate& op : phase.ops) {
     op.flops.value = figures[i++];
     op.vector_flops.value = figures[i++];
@@ -215,6 +235,7 @@ void unpack(const std::vector<double>& figures, Phase& phase) {
     op.time.value = figures[i++];
     op.time_low.value = figures[i++];
     op.time_high.value = figures[i++];
+    op.roofline.value = figures[i++];
     op.kept_bytes.value = figures[i++];
     op.activation_bytes.value = figures[i++];
     for (LevelCost& level : op.levels) {
@@ -227,11 +248,13 @@ void unpack(const std::vector<double>& figures, Phase& phase) {
 
 void finish(Estimate& estimate, const Run& run, const Machine& machine) {
   for (Phase& phase : estimate.phases)
-    for (const OpEstimate& op : phase.ops) phase.total.kept_bytes += op.kept_bytes * op.count;
+    for (const OpEstimate& op : phase.ops) phase.total.kept_bytes += op.kept_bytes * op.count * op.ranks;
   total_phases(estimate, run, machine);
+  estimate.network = network_uses(estimate.phases);
   add_roofs(estimate, machine);
   add_serving(estimate, run);
   add_notes(estimate, run, run.policy(), machine);
+  add_energy(estimate, run, machine);
 }
 
 std::string_view to_string(Provenance provenance) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/compose.hpp"
 #include "sim/cost_model.hpp"
 #include "sim/estimate.hpp"
 
@@ -21,6 +22,12 @@ std::vector<LayerTotal> layer_totals(const Phase& phase, const models::Graph& gr
 /// The figures of a phase's rows as one vector, and back (bounds are settled anew): for means over steps.
 std::vector<double> pack(const Phase& phase);
 void unpack(const std::vector<double>& figures, Phase& phase);
+
+/// All collectives of the phases, equal ones added up.
+std::vector<NetworkUse> network_uses(const std::vector<Phase>& phases);
+
+/// What training keeps beside weights and activations, in the tier of the main memory, and when the most is kept.
+void add_stage_memory(MemoryUse& memory, const StageMemory& stage, std::size_t main_tier, std::string_view when, int stages);
 
 /// Totals of each phase and of all, roofs, serving figures, notes on what was replaced.
 void finish(Estimate& estimate, const Run& run, const Machine& machine);

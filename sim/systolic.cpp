@@ -34,4 +34,11 @@ double overlapped_cycles(double m, double n, double k, double rows, double colum
   return f.count * std::max(f.stream, f.load) + f.load + rows + columns - 2;
 }
 
+double shared_cycles(double items, double m, double n, double k, double rows, double columns, hw::Dataflow dataflow, double arrays) {
+  const Folds f = folds_of(m, n, k, rows, columns, dataflow);
+  const double dealt = std::ceil(items * f.count / arrays) * std::max(f.stream, f.load);
+  const double cut = items * f.count * std::max(std::ceil(f.stream / arrays), f.load);
+  return std::min(dealt, cut) + f.load + rows + columns - 2;
+}
+
 }  // namespace gambrel::sim

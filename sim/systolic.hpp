@@ -14,4 +14,8 @@ double systolic_cycles(double m, double n, double k, double rows, double columns
 /// The same with fill and drain paid once and the next fold's operands loaded while this one computes, as TPUs do.
 double overlapped_cycles(double m, double n, double k, double rows, double columns, hw::Dataflow dataflow);
 
+/// The same for `items` equal products on `arrays` such arrays: the folds are shared out, or each fold's stream is cut
+/// into one piece an array, whichever is faster.
+double shared_cycles(double items, double m, double n, double k, double rows, double columns, hw::Dataflow dataflow, double arrays);
+
 }  // namespace gambrel::sim

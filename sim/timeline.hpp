@@ -15,25 +15,31 @@ namespace gambrel::sim {
 struct Task {
   std::string name;
   std::uint32_t stage = 0, stream = 0;   ///< together the resource
-  double seconds = 0;
+  double seconds = 0;                    ///< finite, not negative
   std::vector<std::uint32_t> after;      ///< indices of earlier tasks
 };
 
 struct Scheduled {
   std::vector<double> start;             ///< of each task
   double seconds = 0;                    ///< end of the last
-  std::vector<std::uint32_t> critical;   ///< a longest chain of tasks, first to last
+  std::vector<std::uint32_t> critical;   ///< a longest chain of tasks, first to last; each starts as the one before ends
 };
 
-/// Each resource runs its tasks in the order of their indices among those that are ready (list scheduling, Graham 1966).
+/// A resource that falls free takes the ready task of the lowest index (list scheduling, Graham 1966).
+/// O(n log n) for n tasks and dependencies. No tasks: 0 s.
 Scheduled schedule(std::span<const Task> tasks);
 
-/// What one micro-batch costs on one stage, seconds; with `interleave` chunks, of one chunk.
+/// What one micro-batch costs on one stage, seconds; with `interleave` chunks, of one chunk. Only zero_bubble runs the
+/// two halves of the backward pass apart; the others run them as one and send the gradients after both.
 struct StageWork {
   double forward = 0, backward_inputs = 0, backward_weights = 0;
   double send = 0;                       ///< activations to the next stage; gradients go back in the same time
+  bool operator==(const StageWork&) const = default;
 };
 
+/// stages, microbatches and chunks are at least 1. Chunks count for `interleaved` only (with 1 it is 1F1B); its
+/// micro-batches come in groups of `stages` (a smaller last group would deadlock): a last group that is not full takes
+/// the time of a full one, which counts as bubble.
 struct PipelineShape {
   Schedule schedule = Schedule::one_forward_one_backward;
   int stages = 1, microbatches = 1, chunks = 1;
@@ -41,19 +47,52 @@ struct PipelineShape {
   bool overlap_sends = true;             ///< a send occupies its link, not the stage's arithmetic
 };
 
-struct PipelineTime {
-  double seconds = 0;      ///< first forward to last backward
-  double busy = 0;         ///< of the busiest stage: its own work
-  double bubble = 0;       ///< seconds - busy
-  double first_gradient = 0, last_forward = 0;
-  std::vector<double> peak_in_flight;  ///< per stage: micro-batches (chunks / chunks) whose activations are kept at once, at most
+/// Micro-batches (chunks / chunks) whose activations each stage keeps at once, at most: GPipe m, 1F1B min(p - stage, m),
+/// ZB-H1 min(p, m), interleaved min(2 (p - 1 - stage) + (v - 1) p + 1, m v) / v. A list of `stages` in closed form.
+struct PeakInFlight {
+  Schedule schedule = Schedule::one_forward_one_backward;
+  int stages = 0, microbatches = 0, chunks = 1;
+  std::size_t size() const { return static_cast<std::size_t>(stages); }
+  bool empty() const { return stages == 0; }
+  double operator[](std::size_t stage) const;
 };
 
-/// The definition: every micro-batch of every stage placed. O(stages x microbatches x chunks).
-PipelineTime simulate(const PipelineShape& shape);
-/// The tasks of that schedule, to draw.
+struct PipelineTime {
+  double seconds = 0;        ///< first forward to last backward
+  double busy = 0;           ///< of the busiest stage: its own arithmetic, without sends
+  double bubble = 0;         ///< seconds - busy: waiting, and sends that do not overlap
+  double first_gradient = 0; ///< the last stage has all its gradients; the stages before it follow one by one
+  double last_forward = 0;   ///< the last stage has done its last forward
+  PeakInFlight peak_in_flight;
+};
+
+struct SimulatedPipeline : PipelineTime {
+  std::vector<double> kept_at_most;  ///< per stage, counted: what `peak_in_flight` says in closed form
+};
+
+/// The definition: every micro-batch of every stage placed. O(stages x microbatches x chunks), 10 to 20 ns each.
+/// Orders of a stage's work: GPipe (Huang 2019, arXiv 1811.06965), 1F1B and interleaved 1F1B (Narayanan 2021,
+/// arXiv 2104.04473: 2 (p - 1 - stage) + (v - 1) p warm-up forwards), ZB-H1 (Qi 2024, arXiv 2401.10241: 1F1B's order of
+/// forwards and input gradients, a stage's weight gradients late by as many micro-batches as its index).
+/// A link carries one message at a time in each direction.
+SimulatedPipeline simulate(const PipelineShape& shape);
+
+/// The tasks of that schedule: stream 0 is the stage's arithmetic, 1 sends activations on, 2 gradients back. "F3.1" is the
+/// forward of micro-batch 3 through chunk 1, "B" its backward, "W" its weight gradients, "send F3.1" what follows it.
+/// schedule(tasks_of(shape)).seconds is simulate(shape).seconds.
 std::vector<Task> tasks_of(const PipelineShape& shape);
-/// The same for stages that are alike but for the first and last, in closed form; equal to `simulate`.
+
+/// Tasks to draw, with their starts. All of them, and the critical path; or of more than `most` those of the first and
+/// last micro-batches alone, placed as in the whole (their `after` and the critical path are empty).
+struct PlacedTasks {
+  std::vector<Task> tasks;
+  Scheduled when;
+  std::string note;  ///< what was left out; empty: nothing
+};
+PlacedTasks placed_tasks(const PipelineShape& shape, std::size_t most = 200'000);
+
+/// The same times as `simulate` (to rounding), fast enough for a search's inner loop: in closed form and without
+/// allocating where stages are alike, by simulating until the pipeline repeats itself where they are not.
 PipelineTime closed_form(const PipelineShape& shape);
 
 }  // namespace gambrel::sim

@@ -48,7 +48,7 @@ struct ElementwiseValues {
     switch (kind) {
       case OpKind::rotary: return {rotary_efficiency, rotary_element_s};
       case OpKind::embedding: return {embedding_efficiency, 0};
-      case OpKind::rms_norm: case OpKind::layer_norm: return {norm_efficiency, norm_element_s};
+      case OpKind::rms_norm: case OpKind::layer_norm: case OpKind::softmax: return {norm_efficiency, norm_element_s};  // all walk rows twice
       case OpKind::activation: return {activation_efficiency, activation_element_s};
       default: return {plain_efficiency, 0};
     }
@@ -63,7 +63,8 @@ double predict_elementwise(const KernelCall& call, const ChipFigures& chip, std:
   const auto [efficiency, element_s] = c.of(call.op.kind);
   const double bytes = call.op.work.bytes(), x = bytes / (kept_share * chip.cache), x2 = x * x, kept = 1 / (1 + x2 * x2);
   const double moved = bytes / (efficiency * chip.bandwidth) * (1 - kept + kept / c.cache_gain);
-  return std::max(c.launch_s + overlap(moved, element_s * call.dim(Dim::n), 4), floor_of(call, chip));
+  const double launch_s = call.op.fused ? 0 : c.launch_s;
+  return std::max(launch_s + overlap(moved, element_s * call.dim(Dim::n), 4), floor_of(call, chip));
 }
 
 // ---- single operators under a host's timer

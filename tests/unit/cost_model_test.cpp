@@ -64,6 +64,26 @@ TEST_CASE("cost: a matrix product is bound by the slower of arithmetic and memor
   CHECK_FALSE(compute.assumed);
 }
 
+TEST_CASE("cost: operators fused into one kernel overlap within it; each is charged what it adds") {
+  const Machine machine = two_levels();
+  const CostModel model(machine, in_main(machine));
+  LoweredOp product = op_of(OpKind::gemm, 10e12, 0, 0.02e12, 0), activation = op_of(OpKind::activation, 0.01e12, 0.01e12, 0, 0.03e12);
+  activation.fused = true;
+  std::vector<LoweredOp> ops{product, activation, activation, activation, product};
+  Costs costs;
+  model.evaluate(ops, costs);
+  CHECK(costs.ops[0].time == doctest::Approx(0.1));   // arithmetic; its operands take 0.02
+  CHECK(costs.ops[1].time == doctest::Approx(0));     // 0.05 of memory so far, hidden
+  CHECK(costs.ops[1].t_mem == doctest::Approx(0.03));
+  CHECK(costs.ops[2].time == doctest::Approx(0));
+  CHECK(costs.ops[3].time == doctest::Approx(0.01));  // 0.11 of memory: it shows
+  CHECK(costs.ops[4].time == doctest::Approx(0.1));   // a kernel of its own
+  ops[1].count = 7;  // another count: not the kernel before it
+  model.evaluate(ops, costs);
+  CHECK(costs.ops[1].time == doctest::Approx(0.03));
+  for (const sim::OpCost& cost : costs.ops) CHECK(cost.roofline == cost.time);
+}
+
 TEST_CASE("cost: on the ridge memory holds it back; an operator that does nothing takes no time") {
   const Machine machine = two_levels();
   const CostModel model(machine, in_main(machine));

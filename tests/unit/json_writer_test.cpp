@@ -42,6 +42,13 @@ TEST_CASE("JSON holds every figure exactly, under its contract's name") {
   CHECK(number_at(node, {"total", "bytes_main"}) == run.total.levels[0].bytes.value);
   CHECK(number_at(node, {"total", "mbu"}) == run.total.mbu);
   CHECK(number_at(node, {"total", "energy_j"}) == 5.31);
+  CHECK(number_at(node, {"total", "energy_arithmetic_j"}) == 0.6);
+  CHECK(number_at(node, {"total", "energy_movement_j"}) == 4.0);
+  CHECK(number_at(node, {"total", "energy_idle_j"}) == run.total.idle_energy.value);
+  CHECK(number_at(node, {"total", "power_w"}) == run.total.power->value);
+  CHECK(number_at(node, {"total", "power_share"}) == run.total.power_share);
+  CHECK(number_at(node, {"total", "j_per_token"}) == 5.31 / 32);
+  CHECK(number_at(node, {"total", "usd_per_token"}) == doctest::Approx(run.total.cost->value / 32));
   CHECK(number_at(node, {"total", "usd_per_million_tokens"}) == run.total.cost->value / 32 * 1e6);
   CHECK(number_at(node, {"memory", "kv_bytes_per_token"}) == 131072);
   CHECK(number_at(node, {"parameters", "total"}) == 8030261248);
@@ -63,6 +70,7 @@ TEST_CASE("JSON operators: of one execution, with the share of all") {
     for (const char* key : {"name", "kind", "math", "bound", "provenance"}) CHECK(op.find(key)->is_string());
     CHECK(number_at(op, {"flops"}) == run.phases[0].ops[i].flops.value);
     CHECK(number_at(op, {"bytes", "L2"}) == run.phases[0].ops[i].levels[1].bytes.value);
+    CHECK(op.find("energy_j")->is_null() != run.phases[0].ops[i].energy.has_value());
     CHECK(number_at(op, {"total_time_s"}) == number_at(op, {"count"}) * number_at(op, {"time_s"}));
     CHECK(op.find("phase") == nullptr);
     share += number_at(op, {"share"});
@@ -84,12 +92,15 @@ TEST_CASE("JSON of a generation has serving times and names each operator's phas
 TEST_CASE("JSON has null for what is unknown or no number, never NaN") {
   auto run = test::sample_estimate();
   run.total.energy.reset();
+  run.total.active_energy.reset();
+  run.total.power.reset();
+  run.total.power_share = 0;
   run.total.cost.reset();
   run.memory.tiers[0].capacity = Bytes{0};
   run.total.mfu = std::numeric_limits<double>::quiet_NaN();
   run.phases[0].ops[0].time = Seconds{std::numeric_limits<double>::infinity()};
   const Node node = written(run);
-  for (const char* key : {"energy_j", "cost_usd", "usd_per_million_tokens", "mfu"})
+  for (const char* key : {"energy_j", "energy_arithmetic_j", "energy_idle_j", "power_w", "power_share", "j_per_token", "usd_per_token", "cost_usd", "usd_per_million_tokens", "mfu"})
     CHECK(node.find("total")->find(key)->is_null());
   CHECK(node.find("memory")->find("tiers")->items[0].find("capacity")->is_null());
   CHECK(node.find("ops")->items[0].find("time_s")->is_null());

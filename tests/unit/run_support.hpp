@@ -63,7 +63,11 @@ inline sim::Estimate estimate_of(const sim::Run& run) {
   return std::move(*estimate);
 }
 
-inline sim::Estimate estimate_of(const std::string& text, const std::vector<std::string>& set = {}) { return estimate_of(run_of(text, set)); }
+/// By the plain roofline, whose figures can be worked out by hand, unless the text names a cost model.
+inline sim::Estimate estimate_of(const std::string& text, const std::vector<std::string>& set = {}) {
+  const bool named = text.find("cost_model:") != std::string::npos;
+  return estimate_of(run_of(named ? text : text + "cost_model: roofline\n", set));
+}
 
 inline const sim::OpEstimate& op_named(const sim::Phase& phase, std::string_view ending) {
   for (const sim::OpEstimate& op : phase.ops)

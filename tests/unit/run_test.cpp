@@ -218,6 +218,14 @@ TEST_CASE("run: fused by default, in pieces on request") {
   const sim::Run pieces = run_of(decode + "fusion: {attention: false, experts: false}\n");
   CHECK_FALSE(pieces.fused_attention);
   CHECK_FALSE(pieces.fused_experts);
+  using models::Epilogue;
+  CHECK(run_of(decode).fusion.norms);
+  CHECK(run_of(decode).fusion.rotary);
+  CHECK(run_of(decode).fusion.activation == Epilogue::simple);
+  CHECK(run_of(decode + "fusion: {activation: true}\n").fusion.activation == Epilogue::all);
+  CHECK(run_of(decode + "fusion: {activation: false}\n").fusion.activation == Epilogue::none);
+  CHECK_FALSE(run_of(decode + "fusion: {norms: false}\n").fusion.norms);
+  CHECK_FALSE(run_of(decode + "fusion: {rotary: false}\n").fusion.rotary);
 }
 
 TEST_CASE("run: a Hugging Face config.json by its path, unchanged, its quantisation beside it") {

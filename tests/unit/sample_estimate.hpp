@@ -115,6 +115,11 @@ inline sim::Estimate sample_estimate() {
   run.phases = {sample_decode()};
   run.total = run.phases[0].total;
   run.total.energy = Joules{5.31};
+  run.total.active_energy = sim::Energy{Joules{0.6}, Joules{4.0}};
+  run.total.idle_energy = Joules{0.71};
+  run.total.power = *run.total.energy / run.total.time;
+  run.total.power_share = run.total.power->value / 700;
+  run.phases[0].ops[0].energy = sim::Energy{Joules{0.001}, Joules{0.002}};
   run.total.cost = Dollars{run.total.time.value * 2.5 / 3600};
   run.memory.tiers = {{"HBM", Bytes{80e9}, Bytes{16.06e9}, Bytes{34.36e9}, Bytes{0.27e9}}};
   run.memory.max_batch = 59;

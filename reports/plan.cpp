@@ -1,0 +1,116 @@
+#include "reports/plan.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/text.hpp"
+#include "reports/format.hpp"
+
+namespace gambrel::reports {
+namespace {
+
+Node number(double value) { return std::isfinite(value) ? Node::of(value) : Node{}; }
+Node text(const std::string& value) { return Node::of(std::string_view(printable(value))); }
+
+std::string timeline_text(const sim::StepTimeline& t, Seconds whole) {
+  std::string words;
+  for (const auto& [name, part] : {std::pair{"compute", t.compute}, {"exposed network", t.exposed_network}, {"pipeline bubble", t.bubble}, {"host", t.overhead}})
+    if (part.value > 0) words += fmt::format("{}{} {}", words.empty() ? "" : ", ", name, percent(part / whole));
+  if (t.overlap.value > 0) words += fmt::format("; network hidden behind compute {}", spoken(t.overlap));
+  return words;
+}
+
+std::vector<const sim::NetworkUse*> longest_first(const sim::Estimate& run) {
+  std::vector<const sim::NetworkUse*> uses;
+  for (const sim::NetworkUse& use : run.network) uses.push_back(&use);
+  std::ranges::stable_sort(uses, std::greater{}, [](const sim::NetworkUse* u) { return u->time.value * u->count; });
+  return uses;
+}
+
+Node network_node(const sim::Estimate& run) {
+  Node list = Node::sequence();
+  for (const sim::NetworkUse& use : run.network) {
+    Node& node = list.append(Node::mapping());
+    node.set("collective", text(use.collective));
+    node.set("axis", text(use.axis));
+    node.set("ranks", number(use.ranks));
+    node.set("level", text(use.level));
+    node.set("algorithm", text(use.algorithm));
+    node.set("bytes", number(use.bytes.value));
+    node.set("time_s", number(use.time.value));
+    node.set("count", number(use.count));
+  }
+  return list;
+}
+
+Node timeline_node(const sim::StepTimeline& t) {
+  Node node = Node::mapping();
+  node.set("compute_s", number(t.compute.value));
+  node.set("exposed_network_s", number(t.exposed_network.value));
+  node.set("bubble_s", number(t.bubble.value));
+  node.set("overhead_s", number(t.overhead.value));
+  node.set("overlap_s", number(t.overlap.value));
+  return node;
+}
+
+Node training_node(const sim::TrainingFigures& t) {
+  Node node = Node::mapping();
+  node.set("tokens_per_step", number(t.tokens_per_step));
+  node.set("tokens_per_s_per_chip", number(t.tokens_per_second_per_chip));
+  node.set("model_flops_per_s_per_chip", number(t.model_flops_per_chip));
+  node.set("hfu", number(t.hfu));
+  node.set("goodput", number(t.goodput));
+  node.set("days", t.days > 0 ? number(t.days) : Node{});
+  return node;
+}
+
+}  // namespace
+
+std::vector<Line> plan_lines(const sim::Estimate& run) {
+  std::vector<Line> lines;
+  if (run.chips > 1) {
+    lines.emplace_back("chips", fmt::format("{} x {}: {}", run.chips, run.chip_name, run.plan));
+    lines.emplace_back("step", timeline_text(run.timeline, run.total.time));
+  }
+  if (run.training) {
+    const sim::TrainingFigures& t = *run.training;
+    lines.emplace_back("training", fmt::format("{} tokens a step, {:.4g} tokens/s a chip, {}FLOP/s of the model a chip, HFU {}", spoken_count(t.tokens_per_step), t.tokens_per_second_per_chip, prefixed(t.model_flops_per_chip), percent(t.hfu)));
+    if (t.days > 0) lines.emplace_back("duration", fmt::format("{:.4g} days at a goodput of {}", t.days, percent(t.goodput)));
+  }
+  if (!run.memory.peak.empty()) lines.emplace_back("peak memory", run.memory.peak);
+  return lines;
+}
+
+Grid network_grid(const sim::Estimate& run) {
+  Grid grid;
+  grid.headings = {{"network", false}, {"axis", false}, {"ranks"}, {"level", false}, {"algorithm", false}, {"bytes"}, {"T"}, {"count"}, {"time"}};
+  for (const sim::NetworkUse* use : longest_first(run))
+    grid.rows.push_back({use->collective, use->axis, prefixed(use->ranks), display_name(use->level, 20), use->algorithm, bytes_cell(use->bytes), spoken(use->time), prefixed(use->count), spoken(use->time * use->count)});
+  return grid;
+}
+
+Grid next_plans_grid(const sim::Estimate& run) {
+  Grid grid;
+  grid.headings = {{"next best plans", false}, {"time"}, {"slower"}};
+  for (const auto& [plan, time] : run.next_plans) grid.rows.push_back({plan, spoken(time), percent(time / run.total.time - 1)});
+  return grid;
+}
+
+void set_plan(Node& estimate, const sim::Estimate& run) {
+  estimate.set("chips", number(run.chips));
+  estimate.set("plan", text(run.plan));
+  estimate.set("timeline", timeline_node(run.timeline));
+  estimate.set("network", network_node(run));
+  if (run.training) estimate.set("training", training_node(*run.training));
+  if (run.next_plans.empty()) return;
+  Node& plans = estimate.set("next_plans", Node::sequence());
+  for (const auto& [plan, time] : run.next_plans) {
+    Node& node = plans.append(Node::mapping());
+    node.set("plan", text(plan));
+    node.set("time_s", number(time.value));
+  }
+}
+
+}  // namespace gambrel::reports

@@ -1,0 +1,119 @@
+#include "sim/plan_search.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+
+#include "sim/predict.hpp"
+#include "sim/training_costs.hpp"
+
+namespace gambrel::sim {
+namespace {
+
+/// The `keep` fastest, in a vector kept sorted; equal ones stay in the order they came.
+class Ranking {
+ public:
+  explicit Ranking(std::size_t keep) : keep_(keep) {}
+
+  void add(const RankedPlan& ranked) {
+    if (best_.size() == keep_ && ranked.seconds >= best_.back().seconds) return;
+    best_.insert(std::ranges::upper_bound(best_, ranked.seconds, {}, &RankedPlan::seconds), ranked);
+    if (best_.size() > keep_) best_.pop_back();
+  }
+  std::vector<RankedPlan>& best() { return best_; }
+
+ private:
+  std::size_t keep_;
+  std::vector<RankedPlan> best_;
+};
+
+/// What one choice of shards leads to.
+struct Found {
+  std::vector<RankedPlan> best;
+  double considered = 0, fitting = 0;
+};
+
+Found search_training(const Run& run, const ShardChoice& choice, const Machine& machine, const Network* network, std::size_t keep) {
+  const std::vector<ParallelismPlan> plans = plans_of(run, choice);
+  Found found{.considered = static_cast<double>(plans.size())};
+  if (plans.empty()) return found;
+  const hw::Pool& pool = run.system.pools.front();
+  const auto order = axis_orders(plans.front(), pool).front();
+  const TrainingCosts costs = training_costs(run, plans.front(), choice.micro_batch, machine, network, placed(plans.front(), order));
+  const ParameterBytes bytes = parameter_bytes(run);
+  const double capacity = machine.capacity[machine.main_level];
+  Ranking ranking(keep);
+  Exchanges exchanges;
+  const ParallelismPlan* last = nullptr;
+  for (const ParallelismPlan& plan : plans) {
+    const int microbatches = microbatches_of(run, plan, choice.micro_batch);
+    if (!last || last->pipeline != plan.pipeline || last->zero != plan.zero) exchanges = training_exchanges(run, costs, plan, microbatches, network, placed(plan, order), nullptr);
+    last = &plan;
+    const StepTime time = compose_training(costs.step, costs.prefix, plan, microbatches, exchanges, bytes);
+    if (capacity > 0 && training_memory(costs.step, costs.prefix, plan, microbatches, time.pipeline, bytes).total() > capacity) continue;
+    ++found.fitting;
+    ranking.add({plan, choice.micro_batch, time.seconds});
+  }
+  found.best = std::move(ranking.best());
+  return found;
+}
+
+Found search_inference(const Run& run, const ShardChoice& choice, std::size_t keep) {
+  const std::vector<ParallelismPlan> plans = plans_of(run, choice);
+  Found found{.considered = static_cast<double>(plans.size())};
+  Ranking ranking(keep);
+  for (const ParallelismPlan& plan : plans) {
+    RankedPlan ranked{plan, 1, 0};
+    const auto estimated = estimate(with_plan(run, ranked));
+    if (!estimated || !estimated->memory.fits) continue;
+    ++found.fitting;
+    ranked.seconds = estimated->total.time.value;
+    ranking.add(ranked);
+  }
+  found.best = std::move(ranking.best());
+  return found;
+}
+
+}  // namespace
+
+Run with_plan(const Run& run, const RankedPlan& ranked) {
+  Run result = run;
+  result.plan = ranked.plan;
+  result.best_plan = false;
+  result.workload.micro_batch = ranked.micro_batch;
+  return result;
+}
+
+Result<PlanSearch> search_plans(const Run& run, std::size_t keep) {
+  const std::vector<ShardChoice> choices = shard_choices(run);
+  const bool trains = run.workload.phase == PhaseKind::train;
+  const Machine machine = make_machine(run.system.chip(), run.placement, run.sparsity_pattern);
+  std::optional<Network> network;
+  if (run.chips > 1) network.emplace(run.system);
+  std::vector<Found> found(choices.size());
+  std::atomic<std::size_t> next{0};
+  auto work = [&] {
+    for (std::size_t i = next++; i < choices.size(); i = next++)
+      found[i] = trains ? search_training(run, choices[i], machine, network ? &*network : nullptr, keep) : search_inference(run, choices[i], keep);
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (unsigned i = 1; i < std::thread::hardware_concurrency(); ++i) threads.emplace_back(work);
+    work();
+  }
+  PlanSearch result;
+  Ranking ranking(keep);
+  for (const Found& f : found) {  // in the order of enumeration, whichever thread was first
+    result.considered += f.considered;
+    result.fitting += f.fitting;
+    for (const RankedPlan& ranked : f.best) ranking.add(ranked);
+  }
+  result.best = std::move(ranking.best());
+  if (result.best.empty())
+    return fail({run.plan_at, fmt::format("none of {} plans of {} chips fits: {} does not fit into them", result.considered, run.chips, run.model.id), "more chips, a smaller batch, or narrower formats"});
+  return result;
+}
+
+}  // namespace gambrel::sim

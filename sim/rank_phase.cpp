@@ -1,0 +1,56 @@
+#include "sim/rank_phase.hpp"
+
+#include <algorithm>
+
+#include "sim/summarise.hpp"
+
+namespace gambrel::sim {
+namespace {
+
+DataType sent_type(const models::Graph& graph, const models::Op& op) {
+  return op.uses.empty() ? DataType(Format::bf16) : graph.tensor(op.uses.front().tensor).type;
+}
+
+}  // namespace
+
+RankGroup group_of(const models::Communication& communication, const Placed& placed) {
+  const RankGroup group = placed.of(communication.axis);
+  // A part of an axis: neighbours on it. More than the axis: the data axis with the context axis inside.
+  if (communication.ranks <= group.size) return {communication.ranks, group.stride};
+  return placed.gradients;
+}
+
+RankEvaluator::RankEvaluator(const Run& run, const Machine& machine, const Shares& shares, const Network* network, const Placed& placed)
+    : model_(machine, shares, run.assume), network_(network), placed_(placed) {
+  if (run.calibrated) refiner_.emplace(run);
+}
+
+void RankEvaluator::communicate(OpEstimate& row, const models::Communication& communication, DataType type) const {
+  row.message = OpMessage{.collective = std::string(to_string(communication.kind)), .axis = std::string(to_string(communication.axis)),
+                          .ranks = communication.ranks, .bytes = Bytes{communication.bytes}};
+  row.time = row.time_low = row.time_high = Seconds{0};
+  row.bound = "network";
+  if (!network_ || communication.ranks <= 1 || communication.bytes <= 0 || communication.backward_only) return;
+  const NetworkCost cost = network_->cost({communication.kind, communication.bytes, type}, group_of(communication, placed_));
+  row.t_net = Seconds{cost.floor_s};
+  row.time = Seconds{cost.seconds};
+  row.time_low = Seconds{cost.low};
+  row.time_high = Seconds{cost.high};
+  row.provenance = cost.provenance;
+  row.message->level = network_->levels()[cost.level];
+  row.message->algorithm = std::string(to_string(cost.algorithm));
+}
+
+Phase RankEvaluator::evaluate(std::string name, const models::Graph& graph, double tokens, double ranks) const {
+  Costs costs;
+  model_.evaluate(models::lower(graph), costs);
+  Phase phase = make_phase(std::move(name), graph, model_, costs, tokens);
+  if (refiner_) refiner_->refine(phase, graph);
+  for (std::size_t i = 0; i < phase.ops.size(); ++i) {
+    phase.ops[i].ranks = ranks;
+    if (graph.ops()[i].communication) communicate(phase.ops[i], *graph.ops()[i].communication, sent_type(graph, graph.ops()[i]));
+  }
+  return phase;
+}
+
+}  // namespace gambrel::sim

@@ -1,0 +1,32 @@
+// One rank's graph -> the figures of each of its operators: arithmetic, memory, network.
+#pragma once
+
+#include <optional>
+
+#include "sim/cost_model.hpp"
+#include "sim/network.hpp"
+#include "sim/refine.hpp"
+
+namespace gambrel::sim {
+
+class RankEvaluator {
+ public:
+  /// `network`: null on one chip. All referred to must outlive the evaluator.
+  RankEvaluator(const Run& run, const Machine& machine, const Shares& shares, const Network* network, const Placed& placed);
+
+  /// Rows as the graph's operators, each executed `count` times by each of `ranks` chips.
+  Phase evaluate(std::string name, const models::Graph& graph, double tokens, double ranks) const;
+
+ private:
+  void communicate(OpEstimate& row, const models::Communication& communication, DataType type) const;
+
+  CostModel model_;
+  std::optional<Refiner> refiner_;
+  const Network* network_;
+  const Placed& placed_;
+};
+
+/// The ranks that a collective of a graph joins.
+RankGroup group_of(const models::Communication& communication, const Placed& placed);
+
+}  // namespace gambrel::sim

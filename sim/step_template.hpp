@@ -1,0 +1,64 @@
+// What one micro-batch costs one rank, part by part of the model: all that pipelines, micro-batches and data
+// parallelism are composed from. Depends on the shards and the micro-batch, not on how many stages or replicas there are.
+#pragma once
+
+#include <vector>
+
+#include "models/backward.hpp"
+#include "models/graph.hpp"
+#include "sim/estimate.hpp"
+#include "sim/plan.hpp"
+
+namespace gambrel::sim {
+
+/// Seconds of one execution. `hidden` is network time that runs behind operators.
+struct PassCost {
+  double compute = 0, network = 0, hidden = 0;
+  PassCost& operator+=(const PassCost& o);
+  double seconds() const { return compute + network; }
+};
+
+/// The embedding, the head, or one layer. Bytes and parameters are of this rank's shards, unsharded over data.
+struct PartCost {
+  PassCost forward, backward_inputs, backward_weights;
+  double weights = 0, experts = 0;                        ///< bytes
+  double dense_parameters = 0, expert_parameters = 0;     ///< elements
+  double kv_cache = 0;                                    ///< bytes of this micro-batch
+  double saved = 0;                                       ///< activation bytes from the forward to the backward pass
+};
+
+/// Equal layers.
+struct Block {
+  int first = 0, step = 1, count = 1;
+  PartCost layer;
+};
+
+struct StepTemplate {
+  PartCost embedding, head;
+  std::vector<Block> blocks;
+  int layers = 0;
+  double boundary = 0;           ///< bytes of activations from one stage to the next
+  double working = 0;            ///< activation bytes alive beside the saved ones
+  double tied_parameters = 0;    ///< of a table that both the first and the last stage hold
+
+  /// [i]: the sum over layers 0 ... i - 1.
+  std::vector<PartCost> prefix() const;
+};
+
+/// A graph with the figures of its operators, row for row; without them only what is kept is worked out.
+struct Evaluated {
+  const models::Graph* graph;
+  const Phase* phase;
+};
+
+/// `backward`: null for inference.
+StepTemplate make_template(const Evaluated& forward, const Evaluated* backward, const ParallelismPlan& plan);
+
+PartCost operator+(const PartCost& a, const PartCost& b);
+PartCost operator-(const PartCost& a, const PartCost& b);
+
+/// Layers [first, last) of each virtual stage, chunk by chunk: chunk c of stage s is number c x stages + s. What does not
+/// divide goes to the middle ones, since the first and the last stage have the embedding and the head as well.
+std::vector<std::pair<int, int>> layer_ranges(int layers, int stages, int chunks);
+
+}  // namespace gambrel::sim
