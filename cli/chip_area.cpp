@@ -32,7 +32,10 @@ hw::Price price_of(const hw::Chip& chip, const hw::Silicon& silicon, const hw::T
   return hw::price_of(chip, chip.die_area.value > 0 ? chip.die_area : silicon.total(), silicon.dies, technology);
 }
 
-std::string area_cell(SquareMetres area) { return area.value > 0 ? fmt::format("{:.3g}", mm2(area)) : "-"; }
+std::string area_cell(SquareMetres area) {
+  if (!(area.value > 0)) return "-";
+  return mm2(area) >= 100 ? fmt::format("{:.0f}", mm2(area)) : fmt::format("{:.3g}", mm2(area));
+}
 
 reports::Grid parts_grid(const hw::Chip& chip, const hw::Silicon& silicon) {
   reports::Grid grid;

@@ -106,7 +106,14 @@ class EstimateOps final : public Verb {
   Result<std::string> collectives(const Session& session, const CsvTable& table) const {
     if (op_ != "collective") return fail(Diagnostic{{}, "--system is for --op collective", "other kernels run on one chip: --chip", Fault::usage});
     if (!chip_.empty()) return fail(Diagnostic{{}, "--chip and --system are both given", "the system names its chip", Fault::usage});
-    return network_rows(session, table, system_);
+    const auto assume = parse_assume();
+    if (!assume) return fail(assume.error());
+    double efficiency = 0;
+    for (const auto& [kind, value] : *assume) {
+      if (kind != "collective") return fail(Diagnostic{{}, fmt::format("--assume {} is not of collectives", kind), "--assume collective=E", Fault::usage});
+      efficiency = value;
+    }
+    return network_rows(session, table, system_, efficiency);
   }
 
   Result<std::string> kernels(const Session& session, const CsvTable& table) const {

@@ -90,13 +90,16 @@ struct Machine {
   sim::KernelPredictor predictor;
 };
 
-Result<Machine> load_machine(const Session& session, const std::string& name) {
+Result<Machine> load_machine(const Session& session, const std::string& name, double efficiency) {
   auto system = load_system(session, name);
   if (!system) return fail(system.error());
   auto book = sim::CalibrationBook::load(session.catalog(), system->chip());
   if (!book) return fail(book.error());
-  sim::Network network(*system, 0, &*book);
-  sim::KernelPredictor predictor(system->chip(), *book);
+  const bool asserted = efficiency > 0;
+  sim::Network network(*system, 0, asserted ? nullptr : &*book, {.efficiency = efficiency, .overheads = !asserted});
+  std::vector<std::pair<std::string, double>> assume;
+  if (asserted) assume.emplace_back("collective", efficiency);
+  sim::KernelPredictor predictor(system->chip(), *book, std::move(assume));
   return Machine{std::move(*system), std::move(*book), std::move(network), std::move(predictor)};
 }
 
@@ -144,8 +147,8 @@ std::string custom_line(const Machine& machine, const sim::KernelCall& call) {
 
 }  // namespace
 
-Result<std::string> network_rows(const Session& session, const CsvTable& table, const std::string& system) {
-  const auto machine = load_machine(session, system);
+Result<std::string> network_rows(const Session& session, const CsvTable& table, const std::string& system, double efficiency) {
+  const auto machine = load_machine(session, system, efficiency);
   if (!machine) return fail(machine.error());
   const auto reader = sim::RowReader::make(table, sim::KernelKind::collective);
   if (!reader) return fail(reader.error());

@@ -12,6 +12,7 @@ namespace gambrel::cli {
 /// provenance, predicted_lo_us, predicted_hi_us, chosen_algorithm, slowest_level. `algorithm`: forced, as Algorithm's
 /// names. `axes`: ranks along each axis, innermost first ("4x8", "1x16"), levels ("infiniband", "nvlink+infiniband"),
 /// or over how many of the innermost axes they spread evenly ("2"). What was assumed about the network is said.
-Result<std::string> network_rows(const Session& session, const CsvTable& table, const std::string& system);
+/// `efficiency` > 0: every link reaches that share of its bandwidth, nothing launches, no constants: textbook forms.
+Result<std::string> network_rows(const Session& session, const CsvTable& table, const std::string& system, double efficiency);
 
 }  // namespace gambrel::cli

@@ -50,7 +50,14 @@ struct Step {
 };
 
 /// The graph of one rank: its share of every sharded tensor and the collectives between ranks. `step` is what one data
-/// rank works on; a context rank takes its part of the new tokens.
+/// rank works on; a context rank takes its part of the new tokens, unless they are fewer than the context ranks: then only
+/// the keys they look at are shared out. Uneven shares are means, but routed rows are the busiest rank's (`busiest_rank`)
+/// and of a cut context it is the rank with the last tokens that computes logits.
+/// Ranks together hold and compute the whole model and, besides, once more on each rank of
+///   tensor: key/value heads and state-space groups where they are fewer; latent down-projections and the latent cache;
+///   routers where experts are cut like dense layers, shared experts' gates; norms, biases of what is summed and residual
+///   additions (their work not, with `sequence`); sampling; positions; experts' routers' weights;
+///   context: everything when new tokens are too few to cut, but attention and the cache; always all weights.
 Graph build(const ModelConfig& model, const PrecisionPolicy& precision, const Step& step, const Sharding& sharding = {});
 
 /// Parameters of a graph's weights: all, and those that one token multiplies with (lm_head counted, embedding rows

@@ -34,6 +34,21 @@ LayerBuilder::Span LayerBuilder::span(const Core& core) const {
   return {shares_.queries, keys / ranks, reached ? std::min(keys, shares_.queries + 2 * reach) : keys, pairs / ranks};
 }
 
+// The keys and values that others hold, a block after the other: one is attended to while the next arrives.
+Use LayerBuilder::ring(Group group, const std::vector<Use>& mine, double rows, double width) {
+  const double steps = group.ranks - 1;
+  const TensorId blocks = value("attn.keys.point_to_point", rows / steps * std::min(steps, 2.0), width, graph_.tensor(mine.front().tensor).type);
+  Op o = op("attn.keys.point_to_point", OpKind::collective);
+  o.dims[Dim::m] = rows;
+  o.dims[Dim::n] = width;
+  const double bytes = graph_.tensor(blocks).bytes() / std::min(steps, 2.0);
+  o.communication = {.kind = CollectiveKind::point_to_point, .axis = group.axis, .ranks = group.ranks, .bytes = bytes, .steps = steps};
+  o.uses = mine;
+  o.uses.push_back(write(blocks, rows * width));
+  graph_.add(std::move(o));
+  return read(blocks, rows * width);
+}
+
 // Ring attention sends the blocks round (Liu et al. 2023, arXiv 2310.01889); gathering has them all at once.
 std::vector<Use> LayerBuilder::keys_and_values(const Span& span, const std::vector<KeyPart>& parts) {
   std::vector<Use> uses;
@@ -47,7 +62,7 @@ std::vector<Use> LayerBuilder::keys_and_values(const Span& span, const std::vect
   const Group group{MeshAxis::context, ranks};
   if (sharding_.exchange != ContextExchange::ring)
     return {read(exchange("attn.keys", CollectiveKind::all_gather, group, uses, shares_.sequences * span.keys, width))};
-  uses.push_back(read(exchange("attn.keys", CollectiveKind::point_to_point, group, uses, shares_.sequences * missing, width, ranks - 1)));
+  uses.push_back(ring(group, uses, shares_.sequences * missing, width));
   return uses;
 }
 

@@ -46,7 +46,7 @@ TensorId LayerBuilder::whole_again(TensorId combined) {
   const Group group{.ranks = sharding_.tensor};
   if (shares_.stream_by_width) return exchange("moe.combine", CollectiveKind::all_to_all, group, combined, tokens(), shares_.stream_width);
   if (shares_.stream_by_tokens || group.ranks <= 1) return combined;
-  return exchange("moe.combine", CollectiveKind::all_gather, group, {read(combined)}, tokens(), model_.hidden, 1, true);
+  return exchange("moe.combine", CollectiveKind::all_gather, group, {read(combined)}, tokens(), model_.hidden, true);
 }
 
 // Tokens go to the ranks that hold their experts and are gathered there by the ranks that share an expert's width; the

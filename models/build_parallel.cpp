@@ -15,28 +15,24 @@ double bytes_of(const Graph& graph, const std::vector<Use>& uses) {
   return sum;
 }
 
-/// The whole message from what one rank puts in and what it gets out (base/collective.hpp's conventions).
-double message(CollectiveKind kind, double in, double out, double steps) {
-  switch (kind) {
-    case CollectiveKind::all_gather: case CollectiveKind::broadcast: return out;
-    case CollectiveKind::point_to_point: return out / steps;
-    case CollectiveKind::all_to_all: return std::max(in, out);
-    default: return in;
-  }
+/// The whole message from what one rank puts in and what it gets out. An all-to-all takes as long as the rank that gets most.
+double message(CollectiveKind kind, double in, double out) {
+  if (kind == CollectiveKind::all_to_all) return std::max(in, out);
+  return kind == CollectiveKind::all_gather ? out : in;
 }
 
 }  // namespace
 
 TensorId LayerBuilder::exchange(std::string_view path, CollectiveKind kind, Group group, const std::vector<Use>& in, double rows, double width,
-                                double steps, bool forward_only) {
+                                bool forward_only) {
   if (group.ranks <= 1) return in.front().tensor;
   const std::string full = fmt::format("{}.{}", path, to_string(kind));
   const TensorId result = value(full, rows, width, graph_.tensor(in.front().tensor).type);
   Op o = op(full, OpKind::collective);
   o.dims[Dim::m] = rows;
   o.dims[Dim::n] = width;
-  const double bytes = message(kind, bytes_of(graph_, in), graph_.tensor(result).bytes(), steps);
-  o.communication = {.kind = kind, .axis = group.axis, .ranks = group.ranks, .bytes = bytes, .stride = group.stride, .steps = steps, .forward_only = forward_only};
+  const double bytes = message(kind, bytes_of(graph_, in), graph_.tensor(result).bytes());
+  o.communication = {.kind = kind, .axis = group.axis, .ranks = group.ranks, .bytes = bytes, .stride = group.stride, .forward_only = forward_only};
   o.uses = in;
   o.uses.push_back(write(result));
   graph_.add(std::move(o));

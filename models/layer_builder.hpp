@@ -106,10 +106,11 @@ class LayerBuilder {
   };
   /// Reads `in` and writes rows x width of the type of the first; a group of one gives back the first tensor.
   TensorId exchange(std::string_view path, CollectiveKind kind, Group group, const std::vector<Use>& in, double rows, double width,
-                    double steps = 1, bool forward_only = false);
+                    bool forward_only = false);
   TensorId exchange(std::string_view path, CollectiveKind kind, Group group, TensorId in, double rows, double width) {
     return exchange(path, kind, group, std::vector<Use>{read(in)}, rows, width);
   }
+  Use ring(Group group, const std::vector<Use>& mine, double rows, double width);
   void all_reduce(std::string_view path, Group group, TensorId x, double steps = 1);
   /// What only the backward pass sends: Megatron's f (Shoeybi et al. 2019, arXiv 1909.08053 figure 3).
   void backward_only(std::string_view path, CollectiveKind kind, Group group, TensorId x);

@@ -14,7 +14,9 @@ enum class MeshAxis : std::uint8_t { tensor, context, data, pipeline, expert_ten
 inline constexpr int mesh_axis_count = 7;
 std::string_view to_string(MeshAxis axis);
 
-/// Where a weight matrix and its activations lie over the tensor axis (Pope et al. 2022, arXiv 2211.05102 section 3.2).
+/// Where a weight matrix and its activations lie over the tensor axis (Pope et al. 2022, arXiv 2211.05102 section 3.2). The
+/// last two hold for grouped-query attention and dense feed-forward layers; best splits are chosen (models/shares.hpp).
+/// Latent attention, state spaces and shared experts are cut one way in each, embedding and lm_head by the vocabulary.
 enum class Layout : std::uint8_t {
   weight_stationary_1d,  ///< Megatron: each matrix cut along one axis
   weight_stationary_2d,  ///< cut along both; activations are gathered and scattered over one of them at a time

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/load.hpp"
@@ -19,7 +20,10 @@ using sim::SetScore, sim::SuiteRow, sim::SuiteSet;
 std::string signed_percent(double share) { return fmt::format("{:+.1f}%", 100 * share); }
 
 /// Three significant digits: rows run from milliseconds to minutes.
-std::string seconds(double value) { return std::isfinite(value) ? fmt::format("{:#.3g}", value) : "-"; }
+std::string seconds(double value) {
+  const double digits = value > 0 && std::isfinite(value) ? 2 - std::floor(std::log10(value)) : 2;
+  return fixed(value, static_cast<int>(std::clamp(digits, 0.0, 12.0)));
+}
 
 std::string seconds(const std::optional<double>& value) { return value ? seconds(*value) : "-"; }
 

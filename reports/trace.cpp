@@ -15,7 +15,7 @@ namespace gambrel::reports {
 namespace {
 
 /// A JSON string, quotes and all; bytes that are not UTF-8 show as escapes.
-std::string quoted(std::string_view text) {
+std::string json_string(std::string_view text) {
   return to_json(Node::of(find_invalid_utf8(text) == std::string_view::npos ? text : std::string_view(printable(text))), -1);
 }
 
@@ -36,20 +36,20 @@ class Writer {
   Writer(const TraceNames& of) : names(of) {}
 
   void name_stage(std::uint32_t stage) {
-    metadata("process_name", stage, 0, fmt::format("\"name\": {}", quoted(fmt::format("{} {}", names.stage, stage))));
+    metadata("process_name", stage, 0, fmt::format("\"name\": {}", json_string(fmt::format("{} {}", names.stage, stage))));
     metadata("process_sort_index", stage, 0, fmt::format("\"sort_index\": {}", stage));
   }
   void name_stream(std::uint32_t stage, std::uint32_t stream) {
     const std::string name = stream < names.streams.size() ? names.streams[stream] : fmt::format("stream {}", stream);
-    metadata("thread_name", stage, stream, fmt::format("\"name\": {}", quoted(name)));
+    metadata("thread_name", stage, stream, fmt::format("\"name\": {}", json_string(name)));
     metadata("thread_sort_index", stage, stream, fmt::format("\"sort_index\": {}", stream));
   }
   void task(const sim::Task& task, double start, bool critical) {
-    event(fmt::format(R"({{"name": {}, "cat": "{}", "ph": "X", "ts": {}, "dur": {}, "pid": {}, "tid": {}, "args": {{"critical": {}}}}})", quoted(task.name),
+    event(fmt::format(R"({{"name": {}, "cat": "{}", "ph": "X", "ts": {}, "dur": {}, "pid": {}, "tid": {}, "args": {{"critical": {}}}}})", json_string(task.name),
                       critical ? "critical" : "task", microseconds(start), microseconds(task.seconds), task.stage, task.stream, critical));
   }
   std::string finish(std::string_view note) && {
-    return fmt::format("{{\"traceEvents\": [\n{}\n],\n\"displayTimeUnit\": \"ms\",\n\"otherData\": {{\"title\": {}, \"note\": {}}}}}\n", events_, quoted(names.title), quoted(note));
+    return fmt::format("{{\"traceEvents\": [\n{}\n],\n\"displayTimeUnit\": \"ms\",\n\"otherData\": {{\"title\": {}, \"note\": {}}}}}\n", events_, json_string(names.title), json_string(note));
   }
 
  private:

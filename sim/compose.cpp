@@ -107,10 +107,21 @@ Updates updates(const PartCost& stage, const ParallelismPlan& plan, int layers, 
     if (plan.zero > 0) u.exposed += e.dense_gather.seconds(dense * b.weight) + e.expert_gather.seconds(experts * b.weight);
   }
   if (first_or_last && plan.pipeline > 1) u.exposed += e.tied.seconds(tied * b.reduced);
-  const double share = plan.zero > 0 ? 1 : 0;
-  const double updated = dense / (share > 0 ? replicas(plan) : 1) + experts / (share > 0 ? plan.expert_data : 1);
+  const bool shared = plan.zero > 0;
+  const double updated = dense / (shared ? replicas(plan) : 1) + experts / (shared ? plan.expert_data : 1);
   u.optimizer = e.optimizer_launch + updated * e.optimizer_per_parameter;
   return u;
+}
+
+/// Where a stage's time goes, beside waiting.
+StepTimeline spent(const std::vector<Costed>& costed, const ParallelismPlan& plan, int stage, double microbatches, const Updates& u) {
+  Costed sum;
+  for (int c = 0; c < plan.interleave; ++c) {
+    const Costed& part = costed[static_cast<std::size_t>(c * plan.pipeline + stage)];
+    sum.compute += part.compute, sum.network += part.network, sum.hidden += part.hidden;
+  }
+  return {.compute = Seconds{microbatches * sum.compute + u.optimizer}, .exposed_network = Seconds{microbatches * sum.network + u.exposed},
+          .overlap = Seconds{microbatches * sum.hidden + u.hidden}};
 }
 
 }  // namespace
@@ -139,24 +150,20 @@ StepTime compose_training(const StepTemplate& step, const std::vector<PartCost>&
     }
   StepTime result;
   result.pipeline = closed_form(shape);
-  double slowest = -1;
+  result.tails.resize(static_cast<std::size_t>(plan.pipeline));
+  int busiest = 0;
   for (int s = 0; s < plan.pipeline; ++s) {
-    const PartCost stage = whole_stage(parts, plan, s);
-    const Updates u = updates(stage, plan, layers_of(step, plan, s), exchanges, bytes, s == 0 || s + 1 == plan.pipeline, step.tied_parameters);
-    if (u.exposed + u.optimizer <= slowest) continue;
-    slowest = u.exposed + u.optimizer;
-    Costed sum;
-    for (int c = 0; c < plan.interleave; ++c) {
-      const Costed& part = costed[static_cast<std::size_t>(c * plan.pipeline + s)];
-      sum.compute += part.compute, sum.network += part.network, sum.hidden += part.hidden;
-    }
-    const double n = microbatches;
-    result.parts = {.compute = Seconds{n * sum.compute + u.optimizer}, .exposed_network = Seconds{n * sum.network + u.exposed},
-                    .overhead = Seconds{exchanges.host}, .overlap = Seconds{n * sum.hidden + u.hidden}};
+    const Updates u = updates(whole_stage(parts, plan, s), plan, layers_of(step, plan, s), exchanges, bytes, s == 0 || s + 1 == plan.pipeline, step.tied_parameters);
+    StageTail& tail = result.tails[static_cast<std::size_t>(s)] = {u.exposed, u.optimizer};
+    if (s > 0 && tail.seconds() <= result.tails[static_cast<std::size_t>(busiest)].seconds()) continue;
+    busiest = s;
+    result.parts = spent(costed, plan, s, microbatches, u);
   }
-  result.seconds = result.pipeline.seconds + slowest + exchanges.host;
+  result.parts.overhead = Seconds{exchanges.host};
+  result.seconds = result.pipeline.seconds + result.tails[static_cast<std::size_t>(busiest)].seconds() + exchanges.host;
   // The stage's own work is known; what is left of the step it waits, for the pipeline or for neighbours.
   result.parts.bubble = Seconds{std::max(0.0, result.seconds - result.parts.compute.value - result.parts.exposed_network.value - exchanges.host)};
+  result.shape = std::move(shape);
   return result;
 }
 
@@ -186,13 +193,15 @@ StepTime compose_inference(const StepTemplate& step, const std::vector<PartCost>
   const double send = plan.pipeline > 1 ? exchanges.boundary.seconds(step.boundary) : 0;
   double through = 0, slowest = 0;
   const PartCost* busiest = &parts.front();
+  StepTime result;
+  result.shape = {.schedule = Schedule::gpipe, .stages = plan.pipeline, .microbatches = microbatches};
   for (const PartCost& part : parts) {
     const double seconds = part.forward.seconds();
-    through += seconds + send;
+    through += seconds + (&part == &parts.back() ? 0 : send);
     if (seconds > slowest) slowest = seconds, busiest = &part;
+    result.shape.work.push_back({.forward = seconds, .send = send});
   }
   const double n = microbatches;
-  StepTime result;
   // A pipeline whose slowest stage always has the next micro-batch waiting, or one that waits for its own tokens.
   result.seconds = autoregressive ? std::max(through, n * slowest) : through + (n - 1) * slowest;
   result.seconds += exchanges.host;

@@ -46,12 +46,8 @@ struct StepTime {
   StepTimeline parts;
   double seconds = 0;
   PipelineTime pipeline;
-};
-
-/// One stage of the pipeline, all its chunks.
-struct StageSums {
-  PartCost cost;
-  int layers = 0;
+  PipelineShape shape;            ///< the pipeline that was timed
+  std::vector<StageTail> tails;   ///< of training
 };
 
 /// One training step. `stages`: as many as the plan has.

@@ -9,6 +9,7 @@
 
 #include "base/data_type.hpp"
 #include "base/quantity.hpp"
+#include "sim/timeline.hpp"
 
 namespace gambrel::sim {
 
@@ -111,6 +112,13 @@ struct NetworkUse {
   Seconds time{0};             ///< of one execution
 };
 
+/// What a stage does when the last backward pass is over.
+struct StageTail {
+  double reduction = 0;   ///< seconds of collectives that nothing hides
+  double optimizer = 0;
+  double seconds() const { return reduction + optimizer; }
+};
+
 /// One step of one kind of work: prefill, a decode step, or all decode steps of a generation (mean step x count).
 struct Phase {
   std::string name;                 ///< "prefill", "decode"
@@ -120,6 +128,8 @@ struct Phase {
   std::vector<LayerTotal> layers;   ///< one a kind of layer, in the model's order
   Seconds elapsed{0};               ///< of several chips: as composed from the operators; 0: the operators one after the other
   StepTimeline timeline;            ///< of several chips
+  PipelineShape pipeline;           ///< of several stages: what each does
+  std::vector<StageTail> tails;     ///< of training, one a stage
   std::vector<NetworkUse> exchanges;  ///< collectives that are no operator of the graph: between stages and data ranks
   Total total;
 };

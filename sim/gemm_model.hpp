@@ -1,9 +1,11 @@
-// The GEMM kernel model, y[m,n] = x[m,k] W[n,k]^T: tiles a library may choose from, apart from what each of them costs.
+// The GEMM kernel model, y[m,n] = x[m,k] W[n,k]^T: tiles a library may choose from, what each of them costs, and the
+// cheapest under given rates.
 #pragma once
 
 #include <array>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "sim/kernel_model.hpp"
 
@@ -38,7 +40,7 @@ struct GemmSplit {
 
 inline constexpr int most_tiles = 23, most_splits = 92;
 
-/// Left uninitialised beyond its counts: this is filled for every prediction.
+/// Left uninitialised beyond its counts: this is filled for every cold prediction.
 struct Tilings {
   std::array<GemmTile, most_tiles> tiles;
   std::array<GemmSplit, most_splits> splits;
@@ -65,9 +67,44 @@ struct GemmPath {
   std::string_view type;                    ///< "bf16", "fp8" or "fp8_block" (weights with a scale per block of rows)
   double activation, weight, output;        ///< bytes of an element
   double depth;                             ///< of a step: 128 B of activations
-  double peak;                              ///< FLOP/s
+  Format math;                              ///< what it is computed in: ChipFigures::peak
   bool narrow() const { return type != "bf16"; }
 };
 GemmPath gemm_path(const KernelCall& call, const ChipFigures& chip);
+
+/// What rates multiply in the time of one tiling (its loss, see the constants, is a factor of all). Time is the sum of
+/// launch, split and the smooth maximum of core, traffic and memory; it never falls when one of these grows.
+struct TilingCosts {
+  double whole;    ///< the loss itself, times the launch and the main memory's time: at least 0
+  double math;     ///< outputs x steps that a core computes
+  double warm;     ///< bytes x steps that a core loads from the cache
+  double cold;     ///< the same of weights that are from main memory if they are cold
+  double steps;    ///< along k of a core, all rounds
+  double outputs;  ///< that a core writes
+  double padded;   ///< bytes x steps of rows beyond the last token (one tile by rule)
+  double traffic;  ///< bytes x steps that all cores load from the cache
+  double split, parts;  ///< kernels that add parts, and parts; 0 for an undivided k
+};
+using TilingFigures = std::array<double, 10>;  ///< TilingCosts in that order
+
+/// One call whose tilings are enumerated: `seconds` is the time under any rates, without a new search. Of the tilings only
+/// those are kept that some rates could make the cheapest: none that is beaten in all of its costs. So it is exact.
+class PreparedGemm {
+ public:
+  PreparedGemm(const KernelCall& call, const ChipFigures& chip, std::span<const double> values);
+
+  /// Equal to gemm_model.predict (but for the last digits) for a chip with as many cores that has the same formats; rates,
+  /// caches and clocks may differ. Nothing is allocated.
+  double seconds(const ChipFigures& chip) const;
+
+  std::size_t tilings() const { return costs_.size(); }
+
+ private:
+  std::vector<TilingCosts> costs_;
+  std::vector<double> values_;
+  GemmPath path_;
+  GemmShape shape_;
+  double flops_, bytes_;
+};
 
 }  // namespace gambrel::sim

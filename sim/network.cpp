@@ -48,8 +48,8 @@ std::vector<hw::NetworkLevel> levels_of(const hw::System& system, std::size_t po
 /// The traffic of a group that does not fill its levels evenly: the ranks that it lacks send nothing.
 std::vector<double> padded(const std::vector<double>& traffic, std::size_t size, std::size_t ranks) {
   std::vector<double> result(ranks * ranks);
-  for (std::size_t i = 0; i < size; ++i)
-    for (std::size_t j = 0; j < size; ++j) result[i * ranks + j] = traffic[i * size + j];
+  for (std::size_t i = 0; i < std::min(size, ranks); ++i)
+    for (std::size_t j = 0; j < std::min(size, ranks); ++j) result[i * ranks + j] = traffic[i * size + j];
   return result;
 }
 
@@ -80,6 +80,7 @@ struct Network::Fabric {
   NetworkCost from_constants(const Transfer& transfer, const Stages& group, const Measured& constants) const;
   void use(const CalibrationBook& book);
   double error_of(const Stages& group) const;
+  Provenance known_of(const Stages& group) const;
 };
 
 void Network::Fabric::use(const CalibrationBook& book) {
@@ -105,6 +106,13 @@ double Network::Fabric::error_of(const Stages& group) const {
   double error = 0;
   for (const Stage& stage : group.all()) error = std::max(error, rates.errors[stage.level]);
   return error;
+}
+
+Provenance Network::Fabric::known_of(const Stages& group) const {
+  Provenance known = rates.known[group.top().level];
+  for (const Stage& stage : group.all())
+    if (rates.known[stage.level] == Provenance::transferred) known = Provenance::transferred;
+  return known;
 }
 
 NetworkCost Network::Fabric::from_constants(const Transfer& transfer, const Stages& group, const Measured& constants) const {
@@ -143,11 +151,11 @@ NetworkCost Network::Fabric::cost(const Transfer& transfer, const Parts& parts, 
       cost.latency_s = best->latency + launch;
       cost.seconds = cost.latency_s + best->transfer;
       cost.level = best->level;
-      cost.provenance = Provenance::transferred;
+      cost.provenance = known_of(group);
       error = error_of(group);
     }
   }
-  cost.floor_s = floor_of(transfer.kind, group, transfer.bytes);
+  cost.floor_s = figures.options.port_contention ? floor_of(transfer.kind, group, transfer.bytes) : 0;
   cost.sent_bytes = sent_by_rank(cost.algorithm, transfer.kind, group, transfer.bytes);
   cost.seconds = std::max(cost.seconds, cost.floor_s);
   cost.low = std::max(cost.floor_s, cost.seconds / (1 + error));
@@ -204,7 +212,7 @@ NetworkCost Network::exchange(const std::vector<double>& traffic, const RankGrou
   cost.sent_bytes = time.sent;
   cost.algorithm = Algorithm::direct;
   cost.level = time.level;
-  cost.provenance = Provenance::transferred;
+  cost.provenance = fabric_->known_of(stages);
   const double error = fabric_->error_of(stages);
   cost.low = std::max(cost.floor_s, cost.seconds / (1 + error));
   cost.high = cost.seconds * (1 + error);

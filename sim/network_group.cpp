@@ -11,11 +11,12 @@ Parts parts_of(const RankGroup& group, std::span<const RatedAxis> lines) {
   double left = group.size;
   for (std::size_t i = 0; i < lines.size() && left > 1; ++i) {
     const hw::Axis& axis = lines[i].axis;
-    const double stride = std::max(1.0, std::round(group.stride / axis.stride));
-    const double positions = std::floor(axis.length / stride);
+    // A stride that is no multiple of the axis' own, or does not divide its length, is priced as the next smaller one.
+    const double stride = std::max(1.0, std::floor(group.stride / axis.stride));
+    const double positions = std::ceil(axis.length / stride);
     if (positions < 2) continue;
     const double size = std::min(std::ceil(left), positions);
-    parts[i] = {static_cast<int>(size), static_cast<int>(stride)};
+    parts[i] = {static_cast<int>(size), static_cast<int>(std::min(stride, std::floor(axis.length / size)))};
     left /= size;
   }
   return parts;

@@ -28,11 +28,11 @@ constexpr std::array<LevelRates, 7> usual{{
 /// all-to-all 0.15 us. Compiled programs of other kinds of chip launch with the step before.
 constexpr double gpu_launch = 6e-6, message_gap = 1.5e-7;
 
-void describe(const hw::NetworkLevel& level, const LevelRates& rates, std::vector<std::string>& notes) {
+void describe(const hw::NetworkLevel& level, const LevelRates& rates, const NetworkOptions& options, std::vector<std::string>& notes) {
   if (level.latency.value <= 0)
     notes.push_back(fmt::format("network level '{}' states no latency: {} a step assumed, as measured on other networks of its kind",
                                 level.level, to_string(Seconds{rates.latency}, 3)));
-  if (level.efficiency <= 0)
+  if (level.efficiency <= 0 && options.efficiency <= 0)
     notes.push_back(fmt::format("network level '{}' states no efficiency: messages are taken to reach {:.0f} % of its bandwidth, as measured on other networks of its kind",
                                 level.level, 100 * rates.efficiency));
 }
@@ -49,7 +49,9 @@ Rates rates_of(const std::vector<hw::NetworkLevel>& levels, const NetworkOptions
   for (std::size_t i = 0; i < levels.size(); ++i) {
     const LevelRates usual_here = usual_rates(levels[i].topology, i > 0);
     rates.errors.push_back(usual_here.error);
-    describe(levels[i], usual_here, rates.notes);
+    const bool stated = levels[i].latency.value > 0 && levels[i].efficiency > 0;
+    rates.known.push_back(options.efficiency > 0 ? Provenance::assumed : stated ? Provenance::analytic : Provenance::transferred);
+    describe(levels[i], usual_here, options, rates.notes);
   }
   for (const hw::Axis& axis : hw::axes_of(levels)) {
     const hw::NetworkLevel& level = levels[axis.level];

@@ -22,6 +22,7 @@ LevelRates usual_rates(hw::TopologyKind topology, bool outer);
 struct Rates {
   std::vector<RatedAxis> lines;
   std::vector<double> errors;       ///< of each level
+  std::vector<Provenance> known;    ///< of each level: analytic if it states all, else transferred, or asserted by the options
   std::vector<std::string> notes;   ///< what was assumed
 };
 Rates rates_of(const std::vector<hw::NetworkLevel>& levels, const NetworkOptions& options);

@@ -1,10 +1,10 @@
+// Whether a plan fits a model and a number of chips, and which chips each axis of its meshes joins.
 #include "sim/plan.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 namespace gambrel::sim {
 namespace {
@@ -12,68 +12,130 @@ namespace {
 using models::MeshAxis;
 using Problem = std::optional<std::pair<std::string, std::string>>;
 
-constexpr int axis_sizes = 7;
-
 int size_of(const ParallelismPlan& plan, MeshAxis axis) {
-  const int sizes[axis_sizes] = {plan.tensor, plan.context, plan.data, plan.pipeline, plan.expert_tensor, plan.expert, plan.expert_data};
+  const int sizes[models::mesh_axis_count] = {plan.tensor, plan.context, plan.data, plan.pipeline, plan.expert_tensor, plan.expert, plan.expert_data};
   return sizes[static_cast<int>(axis)];
 }
 
-std::string divisors_of(double n) {
-  std::vector<std::string> list;
-  for (int d = 1; d <= n && list.size() < 12; ++d)
-    if (std::fmod(n, d) == 0) list.push_back(std::to_string(d));
-  return fmt::format("{}", fmt::join(list, ", "));
-}
+using Size = int ParallelismPlan::*;
 
-Problem must_divide(std::string_view axis, int ranks, double extent, std::string_view what) {
+/// A size that the model cannot be cut by.
+struct Misfit {
+  std::string message;
+  Size axis;
+};
+
+std::optional<Misfit> must_divide(Size axis, std::string_view name, int ranks, double extent, std::string_view what) {
   if (std::fmod(extent, ranks) == 0) return {};
-  return std::pair{fmt::format("{} {} does not divide {} {}", axis, ranks, extent, what), fmt::format("{} of them could be {}", axis, divisors_of(extent))};
+  return Misfit{fmt::format("{} {} does not divide {} {}", name, ranks, extent, what), axis};
 }
 
-/// KV heads fewer than the ranks are copied, but evenly.
-Problem kv_problem(int tensor, double kv_heads) {
+/// Heads go to tensor ranks, and those of state spaces and of the Ulysses exchange to the context ranks as well.
+std::optional<Misfit> heads_misfit(const ParallelismPlan& plan, double heads, std::string_view what, bool to_context) {
+  if (auto m = must_divide(&ParallelismPlan::tensor, "tensor", plan.tensor, heads, what)) return m;
+  if (!to_context) return {};
+  return must_divide(&ParallelismPlan::context, "context", plan.context, heads / plan.tensor, fmt::format("{} of one tensor rank", what));
+}
+
+/// Fewer key/value heads than ranks are copied, but evenly.
+std::optional<Misfit> kv_misfit(int tensor, double kv_heads) {
   if (std::fmod(kv_heads, tensor) == 0 || std::fmod(tensor, kv_heads) == 0) return {};
-  return std::pair{fmt::format("tensor {} and {} key/value heads do not divide each other", tensor, kv_heads), fmt::format("tensor could be {}", divisors_of(kv_heads))};
+  return Misfit{fmt::format("tensor {} and {} key/value heads do not divide each other", tensor, kv_heads), &ParallelismPlan::tensor};
 }
 
-Problem mixer_problem(const ParallelismPlan& plan, const models::LayerSpec& layer) {
-  const int t = plan.tensor;
+std::optional<Misfit> mixer_misfit(const ParallelismPlan& plan, const models::LayerSpec& layer) {
   if (layer.attention) {
-    if (auto p = must_divide("tensor", t, layer.attention->heads, "attention heads")) return p;
-    return kv_problem(t, layer.attention->kv_heads);
+    const bool swapped = plan.exchange == models::ContextExchange::ulysses;
+    if (auto m = heads_misfit(plan, layer.attention->heads, "attention heads", swapped)) return m;
+    return kv_misfit(plan.tensor, layer.attention->kv_heads);
   }
-  if (layer.latent) return must_divide("tensor", t, layer.latent->heads, "attention heads");
-  if (layer.mamba) return must_divide("tensor", t, layer.mamba->heads, "state-space heads");
+  if (layer.latent) return heads_misfit(plan, layer.latent->heads, "attention heads", false);
+  if (layer.mamba) return heads_misfit(plan, layer.mamba->heads, "state-space heads", true);
   return {};
 }
 
-Problem ffn_problem(const ParallelismPlan& plan, const models::LayerSpec& layer) {
+std::optional<Misfit> ffn_misfit(const ParallelismPlan& plan, const models::LayerSpec& layer) {
+  constexpr Size tensor = &ParallelismPlan::tensor;
   if (layer.dense)
-    if (auto p = must_divide("tensor", plan.tensor, layer.dense->inner, "columns of the feed-forward layer")) return p;
+    if (auto m = must_divide(tensor, "tensor", plan.tensor, layer.dense->inner, "columns of the feed-forward layer")) return m;
   if (!layer.moe) return {};
-  if (auto p = must_divide("expert", plan.expert, layer.moe->experts(), "experts")) return p;
-  if (auto p = must_divide("expert_tensor", plan.expert_tensor, layer.moe->mean_inner(), "columns of an expert")) return p;
-  if (layer.moe->shared_inner > 0) return must_divide("tensor", plan.tensor, layer.moe->shared_inner, "columns of the shared expert");
+  if (auto m = must_divide(&ParallelismPlan::expert, "expert", plan.expert, layer.moe->experts(), "experts")) return m;
+  for (const models::ExpertSize& size : layer.moe->sizes)
+    if (auto m = must_divide(&ParallelismPlan::expert_tensor, "expert_tensor", plan.expert_tensor, size.inner, "columns of an expert")) return m;
+  if (layer.moe->shared_inner > 0) return must_divide(tensor, "tensor", plan.tensor, layer.moe->shared_inner, "columns of the shared expert");
   return {};
 }
 
-Problem mesh_problem(const ParallelismPlan& plan, int chips) {
-  const double dense = double(plan.tensor) * plan.context * plan.data * plan.pipeline, experts = double(plan.expert) * plan.expert_tensor * plan.expert_data * plan.pipeline;
-  if (dense != chips)
-    return std::pair{fmt::format("tensor {} x context {} x data {} x pipeline {} = {} chips, not {}", plan.tensor, plan.context, plan.data, plan.pipeline, dense, chips),
-                     fmt::format("the product must be {}", chips)};
-  if (experts != chips)
-    return std::pair{fmt::format("expert {} x expert_tensor {} x expert_data {} x pipeline {} = {} chips, not {}", plan.expert, plan.expert_tensor, plan.expert_data, plan.pipeline, experts, chips),
-                     fmt::format("expert x expert_tensor x expert_data must be {}: the chips of one pipeline stage", chips / plan.pipeline)};
+std::optional<Misfit> misfit(const ParallelismPlan& plan, const models::ModelConfig& model) {
+  for (const models::LayerGroup& group : model.layers)
+    for (const models::LayerSpec& layer : group.pattern) {
+      if (auto m = mixer_misfit(plan, layer)) return m;
+      if (auto m = ffn_misfit(plan, layer)) return m;
+    }
   return {};
 }
 
-Problem pipeline_problem(const ParallelismPlan& plan, int layers) {
-  if (double(plan.pipeline) * plan.interleave > layers)
-    return std::pair{fmt::format("pipeline {} x interleave {} is more than {} layers", plan.pipeline, plan.interleave, layers), fmt::format("at most {} stages", layers / plan.interleave)};
+/// Sizes of one axis, divisors of the chips of a stage, that the model can be cut by: "tensor could be 1, 2, 4".
+std::string what_fits(ParallelismPlan plan, const models::ModelConfig& model, Size axis, std::string_view name, int chips) {
+  std::vector<int> sizes;
+  for (int size = 1; size <= chips && sizes.size() < 12; ++size) {
+    if (chips % size != 0) continue;
+    plan.*axis = size;
+    const auto wrong = misfit(plan, model);
+    if (!wrong || wrong->axis != axis) sizes.push_back(size);
+  }
+  return fmt::format("{} could be {}", name, fmt::join(sizes, ", "));
+}
+
+std::string_view name_of(Size axis) {
+  return axis == &ParallelismPlan::tensor ? "tensor" : axis == &ParallelismPlan::context ? "context" : axis == &ParallelismPlan::expert ? "expert" : "expert_tensor";
+}
+
+/// What each axis alone would have to be for the product to be right.
+std::string what_multiplies(const ParallelismPlan& plan, const std::vector<MeshAxis>& axes, double product, int chips) {
+  std::vector<std::string> ways;
+  for (MeshAxis axis : axes)
+    if (const double wanted = chips * size_of(plan, axis) / product; wanted >= 1 && std::fmod(wanted, 1) == 0) ways.push_back(fmt::format("{} {}", to_string(axis), wanted));
+  return ways.empty() ? fmt::format("each axis and the product of any of them must divide {}", chips) : fmt::format("{} would fit", fmt::join(ways, ", or "));
+}
+
+Problem mesh_problem(const ParallelismPlan& plan, const std::vector<MeshAxis>& axes, int chips) {
+  double product = 1;
+  for (MeshAxis axis : axes) product *= size_of(plan, axis);
+  if (product == chips) return {};
+  std::vector<std::string> factors;
+  for (MeshAxis axis : axes) factors.push_back(fmt::format("{} {}", to_string(axis), size_of(plan, axis)));
+  return std::pair{fmt::format("{} = {} chips, not {}", fmt::join(factors, " x "), product, chips), what_multiplies(plan, axes, product, chips)};
+}
+
+Problem schedule_problem(const ParallelismPlan& plan, int layers) {
+  const double chunks = double(plan.pipeline) * plan.interleave;
+  if (chunks > layers)
+    return std::pair{plan.interleave > 1 ? fmt::format("pipeline {} x interleave {} is more than {} layers", plan.pipeline, plan.interleave, layers)
+                                         : fmt::format("pipeline {} is more than {} layers", plan.pipeline, layers),
+                     fmt::format("at most {} stages", std::max(1, layers / plan.interleave))};
   if (plan.interleave > 1 && plan.pipeline == 1) return std::pair{std::string("interleave needs a pipeline"), std::string("pipeline of 2 or more, or interleave: 1")};
+  if (plan.interleave > 1 && plan.schedule != Schedule::interleaved)
+    return std::pair{fmt::format("schedule {} has no interleave", to_string(plan.schedule)), std::string("schedule: interleaved, or interleave: 1")};
+  if (plan.schedule == Schedule::interleaved && plan.microbatches % plan.pipeline != 0)
+    return std::pair{fmt::format("an interleaved pipeline of {} runs its micro-batches in groups of {}, not {}", plan.pipeline, plan.pipeline, plan.microbatches),
+                     fmt::format("microbatches could be {} or {}", plan.microbatches / plan.pipeline * plan.pipeline + plan.pipeline, 4 * plan.pipeline)};
   return {};
+}
+
+Problem stream_problem(const ParallelismPlan& plan) {
+  if (plan.sequence && plan.tensor == 1)
+    return std::pair{std::string("sequence parallelism runs over the tensor axis, which is 1"), std::string("tensor of 2 or more, or sequence: false")};
+  if (plan.sequence && plan.layout == models::Layout::weight_stationary_2d)
+    return std::pair{std::string("the 2d layout cuts activations by width, sequence parallelism by tokens"), std::string("sequence: false, or another layout")};
+  return {};
+}
+
+Problem expert_problem(const ParallelismPlan& plan, const models::ModelConfig& model) {
+  if (plan.expert == 1 && plan.expert_tensor == 1) return {};
+  for (const models::LayerGroup& group : model.layers)
+    if (std::ranges::any_of(group.pattern, [](const models::LayerSpec& layer) { return layer.moe.has_value(); })) return {};
+  return std::pair{fmt::format("{} has no experts", model.id.empty() ? "the model" : model.id), std::string("expert: 1 and expert_tensor: 1")};
 }
 
 /// Chips of one member of each network level, and with torus axes as steps of their own: name, chips inside, chips up to its end.
@@ -111,6 +173,23 @@ bool all_placed(const ParallelismPlan& plan, const std::vector<MeshAxis>& order,
   return std::ranges::all_of(plan.place, [&](const auto& place) { return within(groups.of(place.first), place.second, steps); });
 }
 
+/// Every group has one stride: context and data lie side by side, for they share gradients, and no expert group has the
+/// pipeline between its chips.
+bool regular(const ParallelismPlan& plan, const std::vector<MeshAxis>& order) {
+  const Placed groups = placed(plan, order);
+  const RankGroup &data = groups.of(MeshAxis::data), &context = groups.of(MeshAxis::context);
+  if (data.size > 1 && context.size > 1 && data.stride != context.stride * context.size && context.stride != data.stride * data.size) return false;
+  const double inner = groups.of(MeshAxis::pipeline).stride;
+  double stride = 1;
+  if (plan.pipeline == 1 || (plan.expert == 1 && plan.expert_tensor == 1)) return true;
+  for (int size : {plan.expert_tensor, plan.expert, plan.expert_data}) {
+    const bool inside = std::fmod(inner, stride * size) == 0, outside = std::fmod(stride, inner) == 0;
+    if (size > 1 && !inside && !outside) return false;
+    stride *= size;
+  }
+  return true;
+}
+
 }  // namespace
 
 models::Sharding ParallelismPlan::sharding() const {
@@ -119,36 +198,36 @@ models::Sharding ParallelismPlan::sharding() const {
 }
 
 Problem problem_with(const ParallelismPlan& plan, const models::ModelConfig& model, int chips) {
-  if (auto p = mesh_problem(plan, chips)) return p;
-  if (auto p = pipeline_problem(plan, model.layer_count())) return p;
-  if (plan.sequence && plan.tensor == 1) return std::pair{std::string("sequence parallelism runs over the tensor axis, which is 1"), std::string("tensor of 2 or more, or sequence: false")};
-  for (const models::LayerGroup& group : model.layers)
-    for (const models::LayerSpec& layer : group.pattern) {
-      if (auto p = mixer_problem(plan, layer)) return p;
-      if (auto p = ffn_problem(plan, layer)) return p;
-    }
-  return {};
+  using enum MeshAxis;
+  if (auto p = mesh_problem(plan, {tensor, context, data, pipeline}, chips)) return p;
+  if (auto p = expert_problem(plan, model)) return p;
+  if (auto p = mesh_problem(plan, {expert, expert_tensor, expert_data, pipeline}, chips)) return p;
+  if (auto p = schedule_problem(plan, model.layer_count())) return p;
+  if (auto p = stream_problem(plan)) return p;
+  const auto wrong = misfit(plan, model);
+  if (!wrong) return {};
+  return std::pair{wrong->message, what_fits(plan, model, wrong->axis, name_of(wrong->axis), chips / plan.pipeline)};
 }
 
-/// Expert axes follow the dense ones: expert_tensor innermost, then expert, then expert_data, inside the pipeline or around it.
+/// Dense axes in the given order. Expert axes lie on the chips of a pipeline stage, numbered in that order: expert_tensor
+/// innermost, then expert, then expert_data; where the pipeline stands between a stage's chips, whole groups lie on either
+/// side of it (axis_orders leaves out what does not).
 Placed placed(const ParallelismPlan& plan, const std::vector<MeshAxis>& order) {
   Placed result;
-  double stride = 1, dense_stride = 1;
-  bool pipeline_inside = false;
+  double stride = 1;
   for (MeshAxis axis : order) {
-    const double size = size_of(plan, axis);
-    result.groups[static_cast<std::size_t>(axis)] = {size, stride};
-    if (axis == MeshAxis::pipeline) pipeline_inside = stride == 1 && size > 1;
-    stride *= size;
+    result.groups[static_cast<std::size_t>(axis)] = {double(size_of(plan, axis)), stride};
+    stride *= size_of(plan, axis);
   }
-  dense_stride = pipeline_inside ? plan.pipeline : 1;
+  const double inner = result.of(MeshAxis::pipeline).stride;
+  stride = 1;
   for (MeshAxis axis : {MeshAxis::expert_tensor, MeshAxis::expert, MeshAxis::expert_data}) {
-    const double size = size_of(plan, axis);
-    result.groups[static_cast<std::size_t>(axis)] = {size, dense_stride};
-    dense_stride *= size;
+    result.groups[static_cast<std::size_t>(axis)] = {double(size_of(plan, axis)), stride < inner ? stride : stride * plan.pipeline};
+    stride *= size_of(plan, axis);
   }
   const RankGroup &data = result.of(MeshAxis::data), &context = result.of(MeshAxis::context);
-  result.gradients = {data.size * context.size, data.size > 1 && context.size > 1 ? std::min(data.stride, context.stride) : data.size > 1 ? data.stride : context.stride};
+  const double both = std::min(data.size > 1 ? data.stride : context.stride, context.size > 1 ? context.stride : data.stride);
+  result.gradients = {data.size * context.size, both};
   return result;
 }
 
@@ -162,7 +241,7 @@ std::vector<std::vector<MeshAxis>> axis_orders(const ParallelismPlan& plan, cons
   do {
     std::vector<MeshAxis> all = order;
     all.insert(all.end(), idle.begin(), idle.end());
-    if (all_placed(plan, all, steps)) orders.push_back(std::move(all));
+    if (regular(plan, all) && all_placed(plan, all, steps)) orders.push_back(std::move(all));
   } while (std::ranges::next_permutation(order).found);
   return orders;
 }

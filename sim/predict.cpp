@@ -115,6 +115,7 @@ class Predictor {
     const StepTime time = compose_inference(costs, costs.prefix(), run_.plan, static_cast<int>(passes), exchanges, autoregressive);
     phase.elapsed = Seconds{time.seconds};
     phase.timeline = time.parts;
+    phase.pipeline = time.shape;
     for (OpEstimate& op : phase.ops) op.count *= passes;
   }
 

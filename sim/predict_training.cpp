@@ -59,6 +59,8 @@ class TrainingPredictor {
     phase.layers = layer_totals(phase, costs_.forward);
     phase.elapsed = Seconds{time.seconds};
     phase.timeline = time.parts;
+    phase.pipeline = time.shape;
+    phase.tails = time.tails;
     return phase;
   }
 

@@ -28,11 +28,11 @@ RankEvaluator::RankEvaluator(const Run& run, const Machine& machine, const Share
 void RankEvaluator::communicate(OpEstimate& row, const models::Communication& communication, DataType type) const {
   row.message = OpMessage{.collective = std::string(to_string(communication.kind)), .axis = std::string(to_string(communication.axis)),
                           .ranks = communication.ranks, .bytes = Bytes{communication.bytes}};
-  row.time = row.time_low = row.time_high = Seconds{0};
+  row.time = row.time_low = row.time_high = row.roofline = Seconds{0};
   row.bound = "network";
   if (!network_ || communication.ranks <= 1 || communication.bytes <= 0 || communication.backward_only) return;
   const NetworkCost cost = network_->cost({communication.kind, communication.bytes, type}, group_of(communication, placed_));
-  row.t_net = Seconds{cost.floor_s};
+  row.t_net = row.roofline = Seconds{cost.floor_s};
   row.time = Seconds{cost.seconds};
   row.time_low = Seconds{cost.low};
   row.time_high = Seconds{cost.high};

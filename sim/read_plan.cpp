@@ -35,7 +35,7 @@ Result<void> read_sequence(const Node& plan, ParallelismPlan& out) {
       return fail({sequence->at, fmt::format("sequence {} is not tensor's {}", sequence->number, out.tensor), "sequence parallelism runs over the tensor axis: true, or tensor's number"});
     out.sequence = sequence->number > 1;
   } else {
-    out.sequence = plan.boolean_or("sequence", false);
+    out.sequence = plan.boolean_or("sequence", false) && out.tensor > 1;
   }
   return {};
 }

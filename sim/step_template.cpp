@@ -115,14 +115,13 @@ void add_kept(const models::Graph& graph, Parts& parts, StepTemplate& out) {
     }
 }
 
-/// What the last operator of the layers hands to the head.
+/// What the last operator of the layers hands on.
 double boundary_bytes(const models::Graph& graph) {
-  for (const Op& op : graph.ops()) {
-    if (op.part != ModelPart::embedding) continue;
+  double bytes = 0;
+  for (const Op& op : graph.ops())
     for (const models::Use& use : op.uses)
-      if (use.write) return graph.tensor(use.tensor).bytes();
-  }
-  return 0;
+      if (op.part == ModelPart::layers && use.write && graph.tensor(use.tensor).role == Role::activation) bytes = graph.tensor(use.tensor).bytes();
+  return bytes;
 }
 
 }  // namespace

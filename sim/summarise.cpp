@@ -65,7 +65,7 @@ void complete(Total& total, const std::vector<const OpEstimate*>& ops, const Pha
   for (const OpEstimate* op : ops) by_bound[op->bound] += op->time.value * op->count;
   const auto [bound, time] = heaviest(by_bound);
   total.bound = bound;
-  total.bound_share = total.time.value > 0 ? time / total.time.value : 0;
+  total.bound_share = total.operators.value > 0 ? time / total.operators.value : 0;
   const double main = total.levels[phase.main_level].bytes.value;
   total.intensity = FlopsPerByte{main > 0 ? total.flops.value / main : 0};
   total.tokens_per_second = total.time.value > 0 ? total.tokens / total.time.value : 0;
@@ -87,6 +87,7 @@ void replace_time(Total& total, Seconds elapsed) {
   if (elapsed.value <= 0 || total.time.value <= 0) return;
   const double ratio = elapsed / total.time;
   total.time = elapsed, total.time_low = total.time_low * ratio, total.time_high = total.time_high * ratio;
+  total.roofline = total.roofline * ratio;  // in proportion: not composed anew
 }
 
 void add(StepTimeline& sum, const StepTimeline& part) {

@@ -32,6 +32,9 @@ Sharding random_sharding() {
   Sharding s{.tensor = one_of<double>({1, 2, 4}), .context = one_of<double>({1, 1, 2})};
   s.sequence = s.tensor > 1 && coin();
   s.exchange = one_of<ContextExchange>({ContextExchange::ring, ContextExchange::all_gather, ContextExchange::ulysses});
+  s.expert = one_of<double>({1, 2}), s.expert_tensor = one_of<double>({1, 2});
+  using enum Layout;
+  if (!s.sequence) s.layout = one_of<Layout>({weight_stationary_1d, weight_stationary_1d, weight_stationary_2d, weight_gathered});
   return s;
 }
 
@@ -188,13 +191,13 @@ TEST_CASE("bytes are linear in the widths: a model twice as wide moves twice the
     const Step step = random_training_step();
     const Sharding sharding = random_sharding();
     const Recompute recompute = random_recompute();
-    auto of = [&](Format activations, Format gradients) {
-      return backward(build(model, {DataType(activations), {}, {}}, step, sharding), recompute, {.gradients = gradients});
-    };
+    auto forward = [&](Format activations) { return build(model, {DataType(activations), {}, {}}, step, sharding); };
+    auto of = [&](Format activations, Format gradients) { return backward(forward(activations), recompute, {.gradients = gradients}); };
+    const Graph plain = forward(Format::bf16);
     const Graph narrow = of(Format::bf16, Format::bf16), wide = of(Format::fp32, Format::bf16), gradients = of(Format::bf16, Format::fp32);
     RC_ASSERT(narrow.tensors().size() == wide.tensors().size());
     std::set<std::string> weights;
-    for (const Tensor& t : narrow.tensors())
+    for (const Tensor& t : plain.tensors())
       if (t.role != Role::activation) weights.insert(t.name + ".grad");
     for (TensorId t = 0; t < narrow.tensors().size(); ++t) {
       const bool weight = weights.contains(narrow.tensor(t).name), fixed = weight || narrow.tensor(t).type != DataType(Format::bf16);

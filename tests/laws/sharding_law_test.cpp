@@ -217,7 +217,7 @@ TEST_CASE("sharded graphs are acyclic, and what is read was written before") {
         const Tensor& t = graph.tensor(use.tensor);
         RC_LOG(t.name);
         RC_ASSERT(use.elements >= 0);
-        if (op.communication && t.role != Role::kv_cache) RC_ASSERT(use.elements <= t.elements() * (1 + 1e-9));  // a window keeps less than a prompt reads
+        if (op.communication && op.communication->kind != CollectiveKind::point_to_point && t.role != Role::kv_cache) RC_ASSERT(use.elements <= t.elements() * (1 + 1e-9));  // a window keeps less than a prompt reads
         if (use.write) continue;
         read.insert(use.tensor);
         if (t.role == Role::activation && t.name != "embed.ids" && t.name != "loss.targets") RC_ASSERT(written.contains(use.tensor));
@@ -325,5 +325,17 @@ TEST_CASE("2D and weight-gathered layouts: the same matrix products, cut otherwi
       if (t.role == Role::weight && t.shape.size() == 2 && t.name != "embed.positions")
         for (const Tensor& all : whole.tensors())
           if (all.name == t.name) RC_ASSERT(near(s.tensor * t.elements(), all.elements()));
+  }));
+}
+
+TEST_CASE("the busiest rank has at least its share and at most every token's choices") {
+  CHECK(rc::check("1 <= busiest_rank <= ranks, fewer tokens are no more even", [] {
+    const double ranks = one_of<double>({1, 2, 4, 8, 16}), experts = ranks * draw(1, 8), top_k = draw(1, static_cast<int>(experts)), tokens = draw(1, 1000);
+    const Routing routing{one_of<Routing::Kind>({Routing::Kind::balanced, Routing::Kind::uniform, Routing::Kind::power_law}), draw(0, 30) / 10};
+    const double factor = busiest_rank(experts, top_k, tokens, ranks, routing);
+    RC_ASSERT(factor >= 1);
+    RC_ASSERT(factor <= ranks * (1 + 1e-12));
+    RC_ASSERT(factor * top_k / ranks <= std::min(top_k, experts / ranks) * (1 + 1e-12) + 1e-12);  // rows of one token there
+    RC_ASSERT(busiest_rank(experts, top_k, tokens * 2, ranks, routing) <= factor * (1 + 1e-12));
   }));
 }

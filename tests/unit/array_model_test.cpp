@@ -77,6 +77,18 @@ TEST_CASE("arrays: the products of every contraction of every kind of model sum 
       }
 }
 
+TEST_CASE("arrays: the products of backward passes sum to their FLOPs") {
+  LoweredOp op;
+  op.dims[Dim::batch] = 2, op.dims[Dim::heads] = 8, op.dims[Dim::kv_heads] = 2, op.dims[Dim::queries] = 64, op.dims[Dim::keys] = 64;
+  op.dims[Dim::pairs] = 64 * 65 / 2, op.dims[Dim::qk_width] = 192, op.dims[Dim::v_width] = 128;
+  op.dims[Dim::m] = 96, op.dims[Dim::n] = 40, op.dims[Dim::k] = 32, op.dims[Dim::projections] = 3;
+  for (OpKind kind : {OpKind::attention_backward, OpKind::expert_ffn_backward}) {
+    double flops = 0;
+    for (const sim::Product& p : sim::products_of(kind, op.dims, 4)) flops += p.flops();
+    CHECK_MESSAGE(flops == doctest::Approx(models::row_of(kind).flops(op.dims)), to_string(kind));
+  }
+}
+
 TEST_CASE("arrays: no chip's arrays are faster than its peak") {
   for (const std::string& chip : shipped().names("chips")) {
     const sim::Machine machine = sim::make_machine(run_of(decode_on(chip)).system.chip(), {}, "");

@@ -188,6 +188,9 @@ TEST_CASE("a GPT layer backward, piece by piece") {
   CHECK(operands(graph, "embed.backward") == "embed.ids embed.grad embed.table.grad embed.positions.grad -> embed.table.grad embed.positions.grad");
   CHECK(operands(graph, "mlp.act.backward") == "layers.0-2.mlp.up layers.0-2.mlp.act.grad -> layers.0-2.mlp.up.grad");
   CHECK(operands(graph, "mlp.up.bias.wgrad") == "layers.0-2.mlp.up.grad layers.0-2.mlp.up.bias.grad -> layers.0-2.mlp.up.bias.grad");
+  const std::string norm = "layers.0-2.mlp.norm";  // its offset is not read
+  CHECK(operands(graph, "mlp.norm.backward") == "layers.0-2.attn.add " + norm + ".gain " + norm + ".grad " + norm + ".gain.grad " + norm + ".bias.grad -> layers.0-2.attn.add.grad.1 " +
+                                                    norm + ".gain.grad " + norm + ".bias.grad");
   CHECK(op_named(graph, "attn.core.backward").count == 3);
   CHECK(work_named(graph, "mlp.act.backward").flops == 2 * work_named(forward, "mlp.act").flops);
 }

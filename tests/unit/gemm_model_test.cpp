@@ -10,6 +10,7 @@
 
 #include "gemm_support.hpp"
 #include "golden_table.hpp"
+#include "sim/gemm_cache.hpp"
 
 namespace gambrel::sim {
 namespace {
@@ -82,12 +83,12 @@ TEST_CASE("gemm: how operands are read") {
   CHECK(narrow.weight == 1);
   CHECK(narrow.output == 2);
   CHECK(narrow.depth == 128);
-  CHECK(narrow.peak == 2e15);
+  CHECK(narrow.math == Format::fp8_e4m3);
   const GemmPath widened = gemm_path(gemm_call(1, 64, 64, Format::fp8_e4m3, Format::fp8_e4m3), without);
   CHECK(widened.activation == 2);
   CHECK(widened.weight == 1);
   CHECK(widened.depth == 64);
-  CHECK(widened.peak == 1e15);
+  CHECK(widened.math == Format::bf16);
   CHECK(gemm_path(gemm_call(1, 64, 64, Format::bf16, Format::mxfp4), with).weight == 4.25 / 8);  // its scales come along
   CHECK(gemm_path(gemm_call(1, 64, 64, Format::fp32, Format::fp32), with).activation == 4);
 }
@@ -209,6 +210,43 @@ TEST_CASE("gemm: no prediction beats the roofline") {
   CHECK(gemm_model.predict(call, chip, values) == call.op.work.bytes() / chip.bandwidth);
   chip.cache = 1e9;
   CHECK(gemm_model.predict(call, chip, values) < 0.3 * call.op.work.bytes() / chip.bandwidth);
+}
+
+TEST_CASE("gemm cache: one search a shape, whatever the rates") {
+  const ChipFigures chip = chip_with(1e15, 2e15);
+  const auto values = gemm_values({});
+  GemmCache cache(chip, values);
+  const KernelCall call = gemm_call(512, 4096, 4096);
+  const PreparedGemm& prepared = cache.prepare(call);
+  for (double factor : {0.1, 1.0, 10.0}) {
+    ChipFigures rates = chip;
+    rates.bandwidth *= factor;
+    CHECK(cache.seconds(call, rates) == doctest::Approx(gemm_model.predict(call, rates, values)).epsilon(1e-13));
+  }
+  CHECK(cache.size() == 1);
+  CHECK(&cache.prepare(call) == &prepared);
+}
+
+TEST_CASE("gemm cache: what differs in a size or a type differs in time") {
+  const ChipFigures chip = chip_with(1e15, 2e15);
+  const auto values = gemm_values({});
+  GemmCache cache(chip, values);
+  const DataType fp8 = Format::fp8_e4m3, bf16 = Format::bf16;
+  const KernelCall calls[] = {gemm_call(512, 4096, 4096), gemm_call(512, 4096, 8192), gemm_call(512, 8192, 4096), gemm_call(1024, 4096, 4096),
+                              gemm_call(512, 4096, 4096, fp8, fp8), gemm_call(512, 4096, 4096, bf16, fp8), gemm_call(512, 4096, 4096, bf16, Format::int4)};
+  for (int round = 0; round < 2; ++round)
+    for (const KernelCall& call : calls) CHECK(cache.seconds(call, chip) == doctest::Approx(gemm_model.predict(call, chip, values)).epsilon(1e-13));
+  CHECK(cache.size() == std::size(calls));
+}
+
+// 132 cores; 92 candidates before. Equal rates of all kinds leave few that could be best.
+TEST_CASE("gemm: preparing keeps what some rates make the cheapest") {
+  const ChipFigures chip = chip_with(1e15, 0);
+  const auto values = gemm_values({});
+  const PreparedGemm prepared(gemm_call(257, 4096, 4096), chip, values);
+  CHECK(prepared.tilings() >= 2);
+  CHECK(prepared.tilings() < static_cast<std::size_t>(tilings_of({257, 4096, 4096, 64}, TileRule::many).split_count));
+  CHECK(PreparedGemm(gemm_call(257, 4096, 4096), chip, gemm_values({{"tile_rule", 2}})).tilings() == 1);
 }
 
 }  // namespace

@@ -64,8 +64,8 @@ TEST_CASE("a row's run lies over the set's defaults, these over the profile") {
   CHECK(run.workload.sequence == 1024);
   CHECK(run.workload.micro_batch == 2);
   CHECK(run.plan.recompute == models::Recompute::full);
-  CHECK(run.precision.weights->format == Format::bf16);
-  CHECK(run.precision.activations->format == Format::fp16);
+  CHECK(run.precision.all.weights->format == Format::bf16);
+  CHECK(run.precision.all.activations->format == Format::fp16);
   CHECK(first(set).measured == 2);
   CHECK(first(set).figure == "read");
 }

@@ -129,11 +129,37 @@ TEST_CASE("system: which chips a document names, and where") {
   CHECK_FALSE(hw::read_system(test::document("system: s\n", "system"), {}).has_value());
 }
 
+TEST_CASE("system: a dragonfly, leaves and measured efficiency") {
+  const hw::System system = test::read_system(
+      "system: s\nchip: small\nnetwork:\n"
+      "  - {level: rail, topology: fat-tree, size: 8, bandwidth: 50 GB/s, oversubscription: 2, leaf: 4, efficiency: 0.9}\n"
+      "  - {level: slingshot, topology: dragonfly, shape: [4, 3], bandwidth: 25 GB/s, oversubscription: 2}\n",
+      {chip});
+  const auto& network = system.pools.front().network;
+  CHECK(network[0].leaf == 4);
+  CHECK(network[0].efficiency == 0.9);
+  CHECK(network[1].efficiency == 0);
+  CHECK(network[1].size == 12);
+  CHECK(network[1].groups() == 3);
+  CHECK(network[1].ports() == 1);
+  CHECK(network[1].per == hw::NetworkLevel::Per::chip);
+  CHECK(network[1].trunk_bandwidth().value == doctest::Approx(8 * 25e9 * 4 / 2 / 2));
+  CHECK(network[1].bisection_bandwidth().value == doctest::Approx(2 * network[1].trunk_bandwidth().value));
+  CHECK(refused("level: a, topology: dragonfly, size: 4, bandwidth: 1 GB/s") ==
+        "4:5: a dragonfly needs its shape | members of a group and groups, as in `shape: [64, 16]`\n");
+  CHECK(refused("level: a, topology: dragonfly, shape: [4, 4, 4], bandwidth: 1 GB/s") ==
+        "4:44: a dragonfly's shape has 2 numbers | members of a group and groups, as in `shape: [64, 16]`\n");
+  CHECK(refused("level: a, topology: dragonfly, shape: [4, 4], per: link, bandwidth: 1 GB/s")
+            .starts_with("4:57: a dragonfly's bandwidth is not of a link | "));
+  CHECK(refused("level: a, topology: torus, shape: [4, 4], leaf: 2, bandwidth: 1 GB/s") ==
+        "4:54: a torus has no leaf switches | a fat-tree has\n");
+}
+
 TEST_CASE("system: levels that are not right") {
   CHECK(refused("level: a, topology: switch, bandwidth: 1 GB/s") ==
         "4:5: the network level has no size | state how many of the level below it joins\n");
   CHECK(refused("level: a, topology: switch, shape: [2, 2], bandwidth: 1 GB/s") ==
-        "4:41: a switch has no shape | state `size:`; mesh and torus have a shape\n");
+        "4:41: a switch has no shape | state `size:`; mesh, torus and dragonfly have a shape\n");
   CHECK(refused("level: a, topology: torus, size: 4, bandwidth: 1 GB/s") ==
         "4:5: a torus needs its shape | 1 to 3 axes, as in `shape: [4, 4, 8]`\n");
   CHECK(refused("level: a, topology: torus, size: 5, shape: [2, 2], bandwidth: 1 GB/s") ==
@@ -143,7 +169,7 @@ TEST_CASE("system: levels that are not right") {
   CHECK(refused("level: a, topology: ring, size: 4, wrap: [true], bandwidth: 1 GB/s") ==
         "4:47: a ring has no `wrap` | mesh and torus have\n");
   CHECK(refused("level: a, topology: ring, size: 4, oversubscription: 2, bandwidth: 1 GB/s") ==
-        "4:59: a ring has no oversubscription | a fat-tree has\n");
+        "4:59: a ring has no oversubscription | a fat-tree and a dragonfly have\n");
   CHECK(refused("level: a, topology: torus, shape: [1000000, 1000000], bandwidth: 1 GB/s") ==
         "4:40: the shape has more than 1e9 members | \n");
   CHECK(refused("level: a, topology: switch, size: 100000, bandwidth: 1 GB/s}\n  - {level: b, topology: switch, size: "

@@ -30,6 +30,7 @@ TEST_CASE("topology: names") {
   CHECK(to_string(TopologyKind::switched) == "switch");
   CHECK(to_string(TopologyKind::fat_tree) == "fat-tree");
   CHECK(to_string(TopologyKind::fully_connected) == "fully-connected");
+  CHECK(to_string(TopologyKind::dragonfly) == "dragonfly");
 }
 
 TEST_CASE("topology: a switch passes what half of its members send") {
