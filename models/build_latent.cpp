@@ -11,7 +11,8 @@ bool absorbs(const LatentAttention& a, const Step& step) {
   const double pairs = score_pairs(step.new_tokens, step.past_tokens, 0, 0);
   const double projection = a.kv_lora_rank * (a.nope_head_dim + a.v_head_dim);  // a head and token, either way
   const double absorbed = step.new_tokens * projection + pairs * (2 * a.kv_lora_rank + a.rope_head_dim);
-  const double expanded = (step.past_tokens + step.new_tokens) * projection + pairs * (a.nope_head_dim + a.rope_head_dim + a.v_head_dim);
+  const double expanded =
+      (step.past_tokens + step.new_tokens) * projection + pairs * (a.nope_head_dim + a.rope_head_dim + a.v_head_dim);
   return absorbed < expanded;
 }
 
@@ -22,14 +23,17 @@ bool absorbs(const LatentAttention& a, const Step& step) {
 LayerBuilder::Latents LayerBuilder::compress(const LatentAttention& a, TensorId source) {
   const DataType residual = at("attn.core").residual;
   const double rows = shares_.stream_by_tokens ? shares_.stream_rows : tokens();
-  const TensorId latent = gemm("attn.kv_a", source, rows, a.kv_lora_rank + a.rope_head_dim, model_.hidden, a.qkv_bias, residual);
+  const TensorId latent =
+      gemm("attn.kv_a", source, rows, a.kv_lora_rank + a.rope_head_dim, model_.hidden, a.qkv_bias, residual);
   const TensorId normed = norm("attn.kv_norm", latent, rows, a.kv_lora_rank, model_.norm, residual, a.kv_lora_rank);
-  return {spread("attn.kv_norm", read(normed), a.kv_lora_rank), spread("attn.kv_a", read(latent, rows * a.rope_head_dim), a.rope_head_dim)};
+  return {spread("attn.kv_norm", read(normed), a.kv_lora_rank),
+          spread("attn.kv_a", read(latent, rows * a.rope_head_dim), a.rope_head_dim)};
 }
 
 // What each rank computed of all tokens, or all ranks alike, becomes the input of matrices cut by columns.
 TensorId LayerBuilder::spread(std::string_view path, Use part, double width) {
-  if (shares_.stream_by_tokens) return exchange(path, CollectiveKind::all_gather, {.ranks = shares_.columns}, {part}, tokens(), width);
+  if (shares_.stream_by_tokens)
+    return exchange(path, CollectiveKind::all_gather, {.ranks = shares_.columns}, {part}, tokens(), width);
   backward_only(path, CollectiveKind::all_reduce, {.ranks = shares_.columns}, part.tensor);
   return part.tensor;
 }
@@ -67,11 +71,14 @@ TensorId LayerBuilder::attend_absorbed(const LatentAttention& a, TensorId q, std
   Core core{.heads = heads, .kv_heads = 1, .qk_width = cache_width, .v_width = a.kv_lora_rank};
   core.key_bytes_share = cache_width / (cache_width + a.kv_lora_rank);
   const DataType residual = at("attn.core").residual;
-  const TensorId lifted = batched_gemm("attn.q_absorb", "attn.kv_b", q, heads, a.kv_lora_rank, a.nope_head_dim, residual);
+  const TensorId lifted =
+      batched_gemm("attn.q_absorb", "attn.kv_b", q, heads, a.kv_lora_rank, a.nope_head_dim, residual);
   const std::vector<Use> queries{read(lifted), read(q, tokens() * heads * a.rope_head_dim)};
-  if (!step_.fused_attention && sharding_.context == 1) memory[0].width = cache_width + a.kv_lora_rank;  // scores, then values
+  if (!step_.fused_attention && sharding_.context == 1)
+    memory[0].width = cache_width + a.kv_lora_rank;  // scores, then values
   const TensorId attended = attend(core, queries, memory);
-  const TensorId values = batched_gemm("attn.v_up", "attn.kv_b", attended, heads, a.v_head_dim, a.kv_lora_rank, at("attn.out").activations);
+  const TensorId values =
+      batched_gemm("attn.v_up", "attn.kv_b", attended, heads, a.v_head_dim, a.kv_lora_rank, at("attn.out").activations);
   return row("attn.out", values, heads * a.v_head_dim, a.out_bias, residual);
 }
 
@@ -79,7 +86,8 @@ TensorId LayerBuilder::attend_expanded(const LatentAttention& a, TensorId q, con
   const double heads = a.heads / shares_.columns, width = heads * (a.nope_head_dim + a.v_head_dim);
   const double rows = shares_.sequences * (step_.past_tokens + step_.new_tokens) / sharding_.context;
   const DataType residual = at("attn.core").residual;
-  const TensorId expanded = gemm("attn.kv_b", memory.front().tensor, rows, width, a.kv_lora_rank, false, residual, shares_.gathered);
+  const TensorId expanded =
+      gemm("attn.kv_b", memory.front().tensor, rows, width, a.kv_lora_rank, false, residual, shares_.gathered);
   Core core{.heads = heads, .kv_heads = heads, .qk_width = a.nope_head_dim + a.rope_head_dim, .v_width = a.v_head_dim};
   core.key_bytes_share = a.nope_head_dim / (a.nope_head_dim + a.v_head_dim);
   const KeyPart rotated{memory.back().tensor, a.rope_head_dim};  // shared by the heads

@@ -23,8 +23,8 @@ double message(CollectiveKind kind, double in, double out) {
 
 }  // namespace
 
-TensorId LayerBuilder::exchange(std::string_view path, CollectiveKind kind, Group group, const std::vector<Use>& in, double rows, double width,
-                                bool forward_only) {
+TensorId LayerBuilder::exchange(std::string_view path, CollectiveKind kind, Group group, const std::vector<Use>& in,
+                                double rows, double width, bool forward_only) {
   if (group.ranks <= 1) return in.front().tensor;
   const std::string full = fmt::format("{}.{}", path, to_string(kind));
   const TensorId result = value(full, rows, width, graph_.tensor(in.front().tensor).type);
@@ -32,7 +32,12 @@ TensorId LayerBuilder::exchange(std::string_view path, CollectiveKind kind, Grou
   o.dims[Dim::m] = rows;
   o.dims[Dim::n] = width;
   const double bytes = message(kind, bytes_of(graph_, in), graph_.tensor(result).bytes());
-  o.communication = {.kind = kind, .axis = group.axis, .ranks = group.ranks, .bytes = bytes, .stride = group.stride, .forward_only = forward_only};
+  o.communication = {.kind = kind,
+                     .axis = group.axis,
+                     .ranks = group.ranks,
+                     .bytes = bytes,
+                     .stride = group.stride,
+                     .forward_only = forward_only};
   o.uses = in;
   o.uses.push_back(write(result));
   graph_.add(std::move(o));
@@ -45,7 +50,12 @@ void LayerBuilder::all_reduce(std::string_view path, Group group, TensorId x, do
   Op o = op(fmt::format("{}.all_reduce", path), OpKind::collective);
   o.dims[Dim::m] = t.shape[0];
   o.dims[Dim::n] = t.shape[1];
-  o.communication = {.kind = CollectiveKind::all_reduce, .axis = group.axis, .ranks = group.ranks, .bytes = t.bytes() / steps, .stride = group.stride, .steps = steps};
+  o.communication = {.kind = CollectiveKind::all_reduce,
+                     .axis = group.axis,
+                     .ranks = group.ranks,
+                     .bytes = t.bytes() / steps,
+                     .stride = group.stride,
+                     .steps = steps};
   o.uses = {read(x), write(x)};
   graph_.add(std::move(o));
 }
@@ -56,7 +66,12 @@ void LayerBuilder::backward_only(std::string_view path, CollectiveKind kind, Gro
   Op o = op(fmt::format("{}.{}", path, to_string(kind)), OpKind::collective);
   o.dims[Dim::m] = t.shape[0];
   o.dims[Dim::n] = t.shape[1];
-  o.communication = {.kind = kind, .axis = group.axis, .ranks = group.ranks, .bytes = t.bytes(), .stride = group.stride, .backward_only = true};
+  o.communication = {.kind = kind,
+                     .axis = group.axis,
+                     .ranks = group.ranks,
+                     .bytes = t.bytes(),
+                     .stride = group.stride,
+                     .backward_only = true};
   for (bool writes : {false, true}) o.uses.push_back({x, writes, t.elements(), true});
   graph_.add(std::move(o));
 }
@@ -66,8 +81,11 @@ TensorId LayerBuilder::enter(std::string_view path, TensorId x, double width) {
   if (entered_ && entered_->stream == x && entered_->split == split_) return entered_->inside;
   TensorId inside = x;
   const std::string in = fmt::format("{}.in", path);
-  if (shares_.stream_by_width) inside = exchange(in, CollectiveKind::all_gather, {.ranks = shares_.columns / split_, .stride = split_}, x, tokens(), width / split_);
-  else if (shares_.stream_by_tokens) inside = exchange(in, CollectiveKind::all_gather, {.ranks = shares_.columns}, x, tokens(), width);
+  if (shares_.stream_by_width)
+    inside = exchange(in, CollectiveKind::all_gather, {.ranks = shares_.columns / split_, .stride = split_}, x,
+                      tokens(), width / split_);
+  else if (shares_.stream_by_tokens)
+    inside = exchange(in, CollectiveKind::all_gather, {.ranks = shares_.columns}, x, tokens(), width);
   else backward_only(in, CollectiveKind::all_reduce, {.ranks = shares_.columns}, x);
   entered_ = {x, inside, split_};
   return inside;
@@ -76,14 +94,18 @@ TensorId LayerBuilder::enter(std::string_view path, TensorId x, double width) {
 TensorId LayerBuilder::leave(std::string_view path, TensorId partial) {
   const std::string out = fmt::format("{}.out", path);
   if (shares_.stream_by_width)
-    return exchange(out, CollectiveKind::reduce_scatter, {.ranks = shares_.columns / split_, .stride = split_}, partial, tokens(), shares_.stream_width);
-  if (shares_.stream_by_tokens) return exchange(out, CollectiveKind::reduce_scatter, {.ranks = shares_.columns}, partial, shares_.stream_rows, model_.hidden);
+    return exchange(out, CollectiveKind::reduce_scatter, {.ranks = shares_.columns / split_, .stride = split_}, partial,
+                    tokens(), shares_.stream_width);
+  if (shares_.stream_by_tokens)
+    return exchange(out, CollectiveKind::reduce_scatter, {.ranks = shares_.columns}, partial, shares_.stream_rows,
+                    model_.hidden);
   all_reduce(out, {.ranks = shares_.columns}, partial);
   return partial;
 }
 
 TensorId LayerBuilder::row(std::string_view path, TensorId in, double k, bool bias, DataType out) {
-  const TensorId wide = exchange(fmt::format("{}.in", path), CollectiveKind::all_gather, {.ranks = split_}, in, tokens(), k * split_);
+  const TensorId wide =
+      exchange(fmt::format("{}.in", path), CollectiveKind::all_gather, {.ranks = split_}, in, tokens(), k * split_);
   return gemm(path, wide, tokens(), model_.hidden / split_, k * split_, bias, out, shares_.gathered);
 }
 
@@ -101,7 +123,11 @@ TensorId LayerBuilder::matrix(std::string_view path, std::vector<double> shape, 
   Op o = op(full, OpKind::collective);
   o.dims[Dim::m] = graph_.tensor(result).elements() / graph_.tensor(result).shape.back();
   o.dims[Dim::n] = graph_.tensor(result).shape.back();
-  o.communication = {.kind = CollectiveKind::all_gather, .axis = MeshAxis::tensor, .ranks = gathered, .bytes = graph_.tensor(result).bytes(), .stride = shares_.columns};
+  o.communication = {.kind = CollectiveKind::all_gather,
+                     .axis = MeshAxis::tensor,
+                     .ranks = gathered,
+                     .bytes = graph_.tensor(result).bytes(),
+                     .stride = shares_.columns};
   o.uses = {read(stored), write(result)};
   graph_.add(std::move(o));
   return result;
@@ -118,14 +144,18 @@ double LayerBuilder::split_of(const LayerSpec& spec, bool mixer, bool ffn) const
 }
 
 // A norm over a width that several ranks hold adds up their sums first: of squares, and of the elements too if it centres.
-std::optional<TensorId> LayerBuilder::statistics(std::string_view path, TensorId x, double rows, NormKind kind, bool whole) {
+std::optional<TensorId> LayerBuilder::statistics(std::string_view path, TensorId x, double rows, NormKind kind,
+                                                 bool whole) {
   if (whole) return {};
   const std::string full = fmt::format("{}.statistics", path);
   const TensorId sums = value(full, rows, kind == NormKind::rms_norm ? 1 : 2, Format::fp32);
   Op o = op(full, OpKind::collective);
   o.dims[Dim::m] = rows;
   o.dims[Dim::n] = graph_.tensor(sums).shape[1];
-  o.communication = {.kind = CollectiveKind::all_reduce, .axis = MeshAxis::tensor, .ranks = shares_.columns, .bytes = graph_.tensor(sums).bytes()};
+  o.communication = {.kind = CollectiveKind::all_reduce,
+                     .axis = MeshAxis::tensor,
+                     .ranks = shares_.columns,
+                     .bytes = graph_.tensor(sums).bytes()};
   o.uses = {{x, false, rows, true}, write(sums)};
   graph_.add(std::move(o));
   return sums;
@@ -133,7 +163,8 @@ std::optional<TensorId> LayerBuilder::statistics(std::string_view path, TensorId
 
 TensorId LayerBuilder::stream_norm(std::string_view path, TensorId x, double rows, DataType out) {
   const double width = shares_.stream_width;
-  return norm(path, x, rows, width, model_.norm, out, width, statistics(path, x, rows, model_.norm, !shares_.stream_by_width));
+  return norm(path, x, rows, width, model_.norm, out, width,
+              statistics(path, x, rows, model_.norm, !shares_.stream_by_width));
 }
 
 TensorId LayerBuilder::dropout(std::string_view path, TensorId x, double rows, double width) {

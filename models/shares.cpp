@@ -1,6 +1,7 @@
 // How tokens, widths and weights are shared out among the ranks of one model, layout by layout.
 #include "models/shares.hpp"
 
+#include <algorithm>
 #include <limits>
 
 namespace gambrel::models {
@@ -21,7 +22,8 @@ double best_divisor(double whole, double most, Cost cost) {
 /// Elements of one layer's matrices that the tensor axis cuts: of its dense FFN, or of its attention.
 double cut_weights(const LayerSpec& layer, double hidden) {
   if (layer.dense) return (is_gated(layer.dense->activation) ? 3 : 2) * hidden * layer.dense->inner;
-  if (layer.attention) return 2 * hidden * (layer.attention->heads + layer.attention->kv_heads) * layer.attention->head_dim;
+  if (layer.attention)
+    return 2 * hidden * (layer.attention->heads + layer.attention->kv_heads) * layer.attention->head_dim;
   return 0;
 }
 
@@ -40,7 +42,8 @@ double best_split(double tensor, double hidden, double wide) {
 
 double best_gathered(double tensor, double weights, double hidden, double tokens, double sequences) {
   return best_divisor(tensor, sequences, [&](double n) {
-    return (n > 1 ? weights * n / tensor : 0) + (n < tensor ? 2 * tokens * hidden / n : 0);
+    if (n == 1) return std::numeric_limits<double>::max();  // nothing gathered: another layout
+    return weights * n / tensor + (n < tensor ? 2 * tokens * hidden / n : 0);
   });
 }
 
@@ -54,7 +57,8 @@ Shares shares_of(const ModelConfig& model, const Step& step, const Sharding& sha
   s.columns = sharding.tensor / s.gathered;
   s.sequences = step.sequences / s.gathered;
   s.stream_by_width = sharding.layout == Layout::weight_stationary_2d && sharding.tensor > 1;
-  s.stream_by_tokens = !s.stream_by_width && sharding.tensor > 1 && (sharding.sequence || sharding.layout == Layout::weight_gathered);
+  s.stream_by_tokens =
+      !s.stream_by_width && sharding.tensor > 1 && (sharding.sequence || sharding.layout == Layout::weight_gathered);
   s.own_tokens = s.group_tokens / sharding.tensor;
   s.stream_rows = s.stream_by_tokens ? s.own_tokens : s.group_tokens;
   s.stream_width = s.stream_by_width ? model.hidden / sharding.tensor : model.hidden;

@@ -27,7 +27,8 @@ Shares shares_of(const ModelConfig& model, const Step& step, const Sharding& sha
 double best_split(double tensor, double hidden, double wide);
 
 /// Tensor ranks that gather each other's weights: least of `weights` N / n elements gathered and of activations
-/// `hidden` wide, scattered and gathered by `tokens` / N rows; divisors of n up to `sequences` (ibid. section 3.2.3).
+/// `hidden` wide, scattered and gathered by `tokens` / N rows; divisors of n from 2 up to `sequences`, 1 if there is
+/// none (ibid. section 3.2.3).
 double best_gathered(double tensor, double weights, double hidden, double tokens, double sequences);
 
 }  // namespace gambrel::models

@@ -14,10 +14,8 @@
 namespace gambrel::reports {
 namespace {
 
-/// A JSON string, quotes and all; bytes that are not UTF-8 show as escapes.
-std::string json_string(std::string_view text) {
-  return to_json(Node::of(find_invalid_utf8(text) == std::string_view::npos ? text : std::string_view(printable(text))), -1);
-}
+/// A JSON string, quotes and all; what would disturb a screen (controls, bytes that are not UTF-8) shows as escapes.
+std::string json_string(std::string_view text) { return to_json(Node::of(std::string_view(printable(text))), -1); }
 
 /// Seconds -> microseconds to the picosecond, so that rounding does not make neighbours overlap on the screen.
 std::string microseconds(double seconds) { return fmt::format("{:.6f}", seconds * 1e6); }

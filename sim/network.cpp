@@ -93,6 +93,7 @@ void Network::Fabric::use(const CalibrationBook& book) {
   const double share = constant_of(*found.fit, "bulk_rate");
   line.axis.bandwidth *= share / line.efficiency;
   line.efficiency = share;
+  std::erase(rates.notes, efficiency_note(network.front(), usual_rates(network.front().topology, false)));
   launch = constant_of(*found.fit, "launch_s");
 }
 

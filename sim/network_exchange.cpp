@@ -78,53 +78,71 @@ std::vector<int> offsets(const hw::NetworkLevel& level, const Stage& stage) {
   return result;
 }
 
-struct Ports {
+double most(const std::vector<double>& bytes) { return bytes.empty() ? 0 : *std::ranges::max_element(bytes); }
+
+/// One level's share of the traffic: by rank, and between members of the level (for each part of the group that stands
+/// on its own below the levels further out).
+struct Crossing {
   std::vector<double> out, in;
-  double busiest(const std::vector<double>& bytes) const { return bytes.empty() ? 0 : *std::ranges::max_element(bytes); }
-  double busiest() const { return std::max(busiest(out), busiest(in)); }
+  std::vector<double> between;  ///< [part][from][to]
+  std::size_t parts = 1;
+
+  Crossing(const std::vector<double>& traffic, const Stage& stage, const Stages& group) : out(number(group.ranks)), in(out) {
+    const std::size_t n = out.size(), size = number(stage.size), together = size * number(stage.lanes);
+    parts = n / together;
+    between.resize(parts * size * size);
+    for (std::size_t a = 0; a < n; ++a)
+      for (std::size_t b = 0; b < n; ++b) {
+        const double bytes = traffic[a * n + b];
+        if (a == b || bytes <= 0 || &crossing(a, b, group) != &stage) continue;
+        out[a] += bytes;
+        in[b] += bytes;
+        between[(a / together * size + member_of(a, stage)) * size + member_of(b, stage)] += bytes;
+      }
+  }
+  double port() const { return std::max(most(out), most(in)); }
 };
+
+/// Seconds of the busiest link at its nominal rate. The group's chips have their own share of a member's links: `lanes`
+/// of `chips_each`.
+double routed(const Crossing& crossing, const Stage& stage, const hw::NetworkLevel& level) {
+  const hw::Routes routes(seen(level, stage));
+  const std::size_t size = number(stage.size);
+  const auto groups = offsets(level, stage);
+  double busiest = 0;
+  for (std::size_t part = 0; part < crossing.parts; ++part) {
+    std::vector<double> loads;
+    for (const int offset : groups) {
+      const auto place = places(stage, level.chips_each, offset);
+      for (std::size_t a = 0; a < size; ++a)
+        for (std::size_t b = 0; b < size; ++b) routes.send(place[a], place[b], crossing.between[(part * size + a) * size + b], loads);
+    }
+    busiest = std::max(busiest, routes.busiest(loads));
+  }
+  return busiest * level.chips_each / stage.lanes;
+}
+
+/// Seconds of the busiest rank at the nominal rate of all its links; 0 where ranks share a member's.
+double port_time(const Crossing& crossing, const Stage& stage) {
+  if (stage.line[0]->axis.shared) return 0;
+  double rate = 0;
+  for (std::size_t i = 0; i < stage.axes; ++i)
+    rate += stage.line[i]->axis.bandwidth / stage.line[i]->efficiency * hw::links_used(stage.line[i]->axis, stage.part[i]);
+  return crossing.port() / rate;
+}
 
 }  // namespace
 
 ExchangeTime exchange_time(const std::vector<double>& traffic, const Stages& group, const std::vector<hw::NetworkLevel>& levels, const Fabrics& fabric) {
   ExchangeTime time;
-  const std::size_t n = number(group.ranks);
   for (const Stage& stage : group.all()) {
-    const std::size_t size = number(stage.size), lanes = number(stage.lanes), members = size * lanes, outside = n / members;
-    Ports ports{std::vector<double>(n), std::vector<double>(n)};
-    std::vector<double> between(size * size * outside);
-    for (std::size_t a = 0; a < n; ++a)
-      for (std::size_t b = 0; b < n; ++b) {
-        const double bytes = traffic[a * n + b];
-        if (a == b || bytes <= 0 || &crossing(a, b, group) != &stage) continue;
-        ports.out[a] += bytes;
-        ports.in[b] += bytes;
-        between[(a / members * size + member_of(a, stage)) * size + member_of(b, stage)] += bytes;
-      }
-    const hw::NetworkLevel& level = levels[stage.level];
-    const hw::Routes routes(seen(level, stage));
-    const auto from = offsets(level, stage);
-    double busiest = 0;
-    for (std::size_t part = 0; part < outside; ++part) {
-      std::vector<double> loads;
-      for (const int offset : from) {
-        const auto place = places(stage, level.chips_each, offset);
-        for (std::size_t a = 0; a < size; ++a)
-          for (std::size_t b = 0; b < size; ++b) routes.send(place[a], place[b], between[(part * size + a) * size + b], loads);
-      }
-      busiest = std::max(busiest, routes.busiest(loads));
-    }
-    // The group's chips have their own share of a member's links: `lanes` of `chips_each`.
-    busiest *= level.chips_each / stage.lanes;
+    const Crossing crossing(traffic, stage, group);
+    if (crossing.port() <= 0) continue;
     const RatedAxis& line = *stage.line[0];
-    double port = 0, rate = 0;
-    for (std::size_t i = 0; i < stage.axes; ++i) rate += stage.line[i]->axis.bandwidth / line.efficiency * hw::links_used(stage.line[i]->axis, stage.part[i]);
-    const double sent = ports.busiest();
-    if (sent <= 0) continue;
-    if (!line.axis.shared) port = sent / rate;
-    const double here = std::max(busiest, port) / line.efficiency;
-    time.floor = std::max(time.floor, line.axis.shared ? 0 : port);
-    time.sent += ports.busiest(ports.out);
+    const double port = port_time(crossing, stage);
+    const double here = std::max(routed(crossing, stage, levels[stage.level]), port) / line.efficiency;
+    time.floor = std::max(time.floor, port);
+    time.sent += most(crossing.out);
     time.latency = std::max(time.latency, line.latency);
     if (here > time.transfer) time.transfer = here, time.level = stage.level;
   }

@@ -28,16 +28,17 @@ constexpr std::array<LevelRates, 7> usual{{
 /// all-to-all 0.15 us. Compiled programs of other kinds of chip launch with the step before.
 constexpr double gpu_launch = 6e-6, message_gap = 1.5e-7;
 
-void describe(const hw::NetworkLevel& level, const LevelRates& rates, const NetworkOptions& options, std::vector<std::string>& notes) {
-  if (level.latency.value <= 0)
-    notes.push_back(fmt::format("network level '{}' states no latency: {} a step assumed, as measured on other networks of its kind",
-                                level.level, to_string(Seconds{rates.latency}, 3)));
-  if (level.efficiency <= 0 && options.efficiency <= 0)
-    notes.push_back(fmt::format("network level '{}' states no efficiency: messages are taken to reach {:.0f} % of its bandwidth, as measured on other networks of its kind",
-                                level.level, 100 * rates.efficiency));
+std::string latency_note(const hw::NetworkLevel& level, const LevelRates& rates) {
+  return fmt::format("network level '{}' states no latency: {} a step assumed, as measured on other networks of its kind", level.level,
+                     to_string(Seconds{rates.latency}, 3));
 }
 
 }  // namespace
+
+std::string efficiency_note(const hw::NetworkLevel& level, const LevelRates& rates) {
+  return fmt::format("network level '{}' states no efficiency: messages are taken to reach {:.0f} % of its bandwidth, as measured on other networks of its kind",
+                     level.level, 100 * rates.efficiency);
+}
 
 LevelRates usual_rates(hw::TopologyKind topology, bool outer) {
   if (outer && topology == hw::TopologyKind::switched) topology = hw::TopologyKind::fat_tree;
@@ -51,7 +52,8 @@ Rates rates_of(const std::vector<hw::NetworkLevel>& levels, const NetworkOptions
     rates.errors.push_back(usual_here.error);
     const bool stated = levels[i].latency.value > 0 && levels[i].efficiency > 0;
     rates.known.push_back(options.efficiency > 0 ? Provenance::assumed : stated ? Provenance::analytic : Provenance::transferred);
-    describe(levels[i], usual_here, options, rates.notes);
+    if (levels[i].latency.value <= 0) rates.notes.push_back(latency_note(levels[i], usual_here));
+    if (levels[i].efficiency <= 0 && options.efficiency <= 0) rates.notes.push_back(efficiency_note(levels[i], usual_here));
   }
   for (const hw::Axis& axis : hw::axes_of(levels)) {
     const hw::NetworkLevel& level = levels[axis.level];

@@ -19,6 +19,9 @@ struct LevelRates {
 /// `outer`: not the innermost level, where a switch joins nodes and no longer chips.
 LevelRates usual_rates(hw::TopologyKind topology, bool outer);
 
+/// "network level 'ib' states no efficiency: ..."
+std::string efficiency_note(const hw::NetworkLevel& level, const LevelRates& rates);
+
 struct Rates {
   std::vector<RatedAxis> lines;
   std::vector<double> errors;       ///< of each level

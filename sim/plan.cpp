@@ -19,15 +19,16 @@ int size_of(const ParallelismPlan& plan, MeshAxis axis) {
 
 using Size = int ParallelismPlan::*;
 
-/// A size that the model cannot be cut by.
+/// A size that the model cannot be cut by; one that can divides `extent`.
 struct Misfit {
   std::string message;
   Size axis;
+  double extent;
 };
 
 std::optional<Misfit> must_divide(Size axis, std::string_view name, int ranks, double extent, std::string_view what) {
   if (std::fmod(extent, ranks) == 0) return {};
-  return Misfit{fmt::format("{} {} does not divide {} {}", name, ranks, extent, what), axis};
+  return Misfit{fmt::format("{} {} does not divide {} {}", name, ranks, extent, what), axis, extent};
 }
 
 /// Heads go to tensor ranks, and those of state spaces and of the Ulysses exchange to the context ranks as well.
@@ -37,21 +38,22 @@ std::optional<Misfit> heads_misfit(const ParallelismPlan& plan, double heads, st
   return must_divide(&ParallelismPlan::context, "context", plan.context, heads / plan.tensor, fmt::format("{} of one tensor rank", what));
 }
 
-/// Fewer key/value heads than ranks are copied, but evenly.
-std::optional<Misfit> kv_misfit(int tensor, double kv_heads) {
-  if (std::fmod(kv_heads, tensor) == 0 || std::fmod(tensor, kv_heads) == 0) return {};
-  return Misfit{fmt::format("tensor {} and {} key/value heads do not divide each other", tensor, kv_heads), &ParallelismPlan::tensor};
+/// Fewer key/value heads (or groups of state spaces) than ranks are copied, but evenly.
+std::optional<Misfit> copies_misfit(int tensor, double heads, double shared, std::string_view what) {
+  if (std::fmod(shared, tensor) == 0 || std::fmod(tensor, shared) == 0) return {};
+  return Misfit{fmt::format("tensor {} and {} {} do not divide each other", tensor, shared, what), &ParallelismPlan::tensor, heads};
 }
 
 std::optional<Misfit> mixer_misfit(const ParallelismPlan& plan, const models::LayerSpec& layer) {
   if (layer.attention) {
     const bool swapped = plan.exchange == models::ContextExchange::ulysses;
     if (auto m = heads_misfit(plan, layer.attention->heads, "attention heads", swapped)) return m;
-    return kv_misfit(plan.tensor, layer.attention->kv_heads);
+    return copies_misfit(plan.tensor, layer.attention->heads, layer.attention->kv_heads, "key/value heads");
   }
   if (layer.latent) return heads_misfit(plan, layer.latent->heads, "attention heads", false);
-  if (layer.mamba) return heads_misfit(plan, layer.mamba->heads, "state-space heads", true);
-  return {};
+  if (!layer.mamba) return {};
+  if (auto m = heads_misfit(plan, layer.mamba->heads, "state-space heads", true)) return m;
+  return copies_misfit(plan.tensor, layer.mamba->heads, layer.mamba->groups, "groups of state spaces");
 }
 
 std::optional<Misfit> ffn_misfit(const ParallelismPlan& plan, const models::LayerSpec& layer) {
@@ -67,6 +69,8 @@ std::optional<Misfit> ffn_misfit(const ParallelismPlan& plan, const models::Laye
 }
 
 std::optional<Misfit> misfit(const ParallelismPlan& plan, const models::ModelConfig& model) {
+  if (plan.layout == models::Layout::weight_stationary_2d)
+    if (auto m = must_divide(&ParallelismPlan::tensor, "tensor", plan.tensor, model.hidden, "elements of the residual stream")) return m;
   for (const models::LayerGroup& group : model.layers)
     for (const models::LayerSpec& layer : group.pattern) {
       if (auto m = mixer_misfit(plan, layer)) return m;
@@ -75,20 +79,20 @@ std::optional<Misfit> misfit(const ParallelismPlan& plan, const models::ModelCon
   return {};
 }
 
-/// Sizes of one axis, divisors of the chips of a stage, that the model can be cut by: "tensor could be 1, 2, 4".
-std::string what_fits(ParallelismPlan plan, const models::ModelConfig& model, Size axis, std::string_view name, int chips) {
-  std::vector<int> sizes;
-  for (int size = 1; size <= chips && sizes.size() < 12; ++size) {
-    if (chips % size != 0) continue;
-    plan.*axis = size;
-    const auto wrong = misfit(plan, model);
-    if (!wrong || wrong->axis != axis) sizes.push_back(size);
-  }
-  return fmt::format("{} could be {}", name, fmt::join(sizes, ", "));
-}
-
 std::string_view name_of(Size axis) {
   return axis == &ParallelismPlan::tensor ? "tensor" : axis == &ParallelismPlan::context ? "context" : axis == &ParallelismPlan::expert ? "expert" : "expert_tensor";
+}
+
+/// Sizes of that axis that the model can be cut by: "tensor could be 1, 2, 4".
+std::string what_fits(ParallelismPlan plan, const models::ModelConfig& model, const Misfit& wrong) {
+  std::vector<int> sizes;
+  for (int size = 1; size <= wrong.extent && sizes.size() < 12; ++size) {
+    if (std::fmod(wrong.extent, size) != 0) continue;
+    plan.*wrong.axis = size;
+    const auto still = misfit(plan, model);
+    if (!still || still->axis != wrong.axis) sizes.push_back(size);
+  }
+  return fmt::format("{} could be {}", name_of(wrong.axis), fmt::join(sizes, ", "));
 }
 
 /// What each axis alone would have to be for the product to be right.
@@ -206,7 +210,7 @@ Problem problem_with(const ParallelismPlan& plan, const models::ModelConfig& mod
   if (auto p = stream_problem(plan)) return p;
   const auto wrong = misfit(plan, model);
   if (!wrong) return {};
-  return std::pair{wrong->message, what_fits(plan, model, wrong->axis, name_of(wrong->axis), chips / plan.pipeline)};
+  return std::pair{wrong->message, what_fits(plan, model, *wrong)};
 }
 
 /// Dense axes in the given order. Expert axes lie on the chips of a pipeline stage, numbered in that order: expert_tensor

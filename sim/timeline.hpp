@@ -91,8 +91,10 @@ struct PlacedTasks {
 };
 PlacedTasks placed_tasks(const PipelineShape& shape, std::size_t most = 200'000);
 
-/// The same times as `simulate` (to rounding), fast enough for a search's inner loop: in closed form and without
-/// allocating where stages are alike, by simulating until the pipeline repeats itself where they are not.
+/// The same times as `simulate` (to rounding), for a search's inner loop. A formula, without allocating, for GPipe of any
+/// stages; for stages that are alike and sends that overlap and are no longer than a pass (ZB-H1 of m <= p: F + c <= B);
+/// for 1F1B whose sends do not overlap; and for 1F1B of a clearly heavier first or last stage. Otherwise it simulates
+/// until the pipeline repeats itself, in buffers kept by the thread.
 PipelineTime closed_form(const PipelineShape& shape);
 
 }  // namespace gambrel::sim

@@ -49,7 +49,8 @@ double replicated_flops(const ModelConfig& model, const Step& step, const Shardi
   double sum = 0;
   for (const LayerSpec& layer : all_layers(model)) {
     const double wide = 2 * step.tokens() * model.hidden;
-    if (const auto& a = layer.attention) sum += wide * 2 * (std::max(a->kv_heads, s.tensor) - a->kv_heads) * a->head_dim;
+    if (const auto& a = layer.attention)
+      sum += wide * 2 * (std::max(a->kv_heads, s.tensor) - a->kv_heads) * a->head_dim;
     if (const auto& a = layer.latent)
       if (!s.sequence) sum += wide * (s.tensor - 1) * (a->q_lora_rank + a->kv_lora_rank + a->rope_head_dim);
     if (const auto& m = layer.mamba) sum += wide * 2 * (std::max(m->groups, s.tensor) - m->groups) * m->state;
@@ -62,10 +63,13 @@ double replicated_flops(const ModelConfig& model, const Step& step, const Shardi
   return sum;
 }
 
-Graph graph_on(const ModelConfig& model, const Step& step, const Sharding& sharding) { return build(model, {model.dtype, {}, {}}, step, sharding); }
+Graph graph_on(const ModelConfig& model, const Step& step, const Sharding& sharding) {
+  return build(model, {model.dtype, {}, {}}, step, sharding);
+}
 
 Sharding random_sharding(double largest_context) {
-  Sharding s{.tensor = one_of<double>({1, 2, 4, 8}), .context = one_of<double>({1, 2, 4}), .data = one_of<double>({1, 4})};
+  Sharding s{
+      .tensor = one_of<double>({1, 2, 4, 8}), .context = one_of<double>({1, 2, 4}), .data = one_of<double>({1, 4})};
   s.context = std::min(s.context, largest_context);
   s.sequence = s.tensor > 1 && coin();
   s.exchange = one_of<ContextExchange>({ContextExchange::ring, ContextExchange::all_gather, ContextExchange::ulysses});
@@ -90,8 +94,8 @@ Step even_step(double context, bool training) {
 double message_bytes(const Graph& graph, MeshAxis axis, CollectiveKind kind, bool backward_only = false) {
   double sum = 0;
   for (const Op& op : graph.ops())
-    if (op.communication && op.communication->axis == axis && op.communication->kind == kind && op.communication->backward_only == backward_only &&
-        !op.name.ends_with("statistics"))
+    if (op.communication && op.communication->axis == axis && op.communication->kind == kind &&
+        op.communication->backward_only == backward_only && !op.name.ends_with("statistics"))
       sum += op.count * op.communication->bytes * op.communication->steps;
   return sum;
 }
@@ -140,9 +144,14 @@ TEST_CASE("with new tokens too few to cut, context ranks share the keys only") {
 
 TEST_CASE("every parameter is cut or copied whole") {
   static const std::vector<std::string_view> copied{
-      ".gain", ".norm.bias", ".post_norm.bias", ".kv_norm.bias", ".q_norm.bias", "norm.bias", "attn.out.bias", "down.bias", "mamba.out.bias", "moe.router.weight",
-      "moe.router.bias", "moe.shared.gate.weight", "attn.q_a.weight", "attn.q_a.bias", "attn.kv_a.weight", "attn.kv_a.bias", "embed.positions"};
-  static const std::vector<std::string_view> grouped{"attn.qkv.weight", "attn.qkv.bias", "qk_norm.gain", "mamba.in.weight", "mamba.in.bias", "mamba.conv.weight", "mamba.conv.bias"};
+      ".gain",           ".norm.bias",        ".post_norm.bias",  ".kv_norm.bias",
+      ".q_norm.bias",    "norm.bias",         "attn.out.bias",    "down.bias",
+      "mamba.out.bias",  "moe.router.weight", "moe.router.bias",  "moe.shared.gate.weight",
+      "attn.q_a.weight", "attn.q_a.bias",     "attn.kv_a.weight", "attn.kv_a.bias",
+      "embed.positions"};
+  static const std::vector<std::string_view> grouped{"attn.qkv.weight", "attn.qkv.bias", "qk_norm.gain",
+                                                     "mamba.in.weight", "mamba.in.bias", "mamba.conv.weight",
+                                                     "mamba.conv.bias"};
   auto ends_in = [](const std::string& name, const std::vector<std::string_view>& list) {
     return std::ranges::any_of(list, [&](std::string_view end) { return name.ends_with(end); });
   };
@@ -161,7 +170,8 @@ TEST_CASE("every parameter is cut or copied whole") {
       RC_LOG(t.name);
       RC_ASSERT(parameters.contains(t.name));
       const double all = parameters[t.name], mine = t.elements();
-      if (t.role == Role::expert_weight && t.name.ends_with("bias")) {  // of the output: on every rank that shares the width
+      if (t.role == Role::expert_weight &&
+          t.name.ends_with("bias")) {  // of the output: on every rank that shares the width
         RC_ASSERT(mine * s.expert <= all * (1 + 1e-9));
         RC_ASSERT(mine * s.expert * s.expert_tensor >= all * (1 - 1e-9));
       } else if (t.role == Role::expert_weight) {
@@ -217,10 +227,12 @@ TEST_CASE("sharded graphs are acyclic, and what is read was written before") {
         const Tensor& t = graph.tensor(use.tensor);
         RC_LOG(t.name);
         RC_ASSERT(use.elements >= 0);
-        if (op.communication && op.communication->kind != CollectiveKind::point_to_point && t.role != Role::kv_cache) RC_ASSERT(use.elements <= t.elements() * (1 + 1e-9));  // a window keeps less than a prompt reads
+        if (op.communication && op.communication->kind != CollectiveKind::point_to_point && t.role != Role::kv_cache)
+          RC_ASSERT(use.elements <= t.elements() * (1 + 1e-9));  // a window keeps less than a prompt reads
         if (use.write) continue;
         read.insert(use.tensor);
-        if (t.role == Role::activation && t.name != "embed.ids" && t.name != "loss.targets") RC_ASSERT(written.contains(use.tensor));
+        if (t.role == Role::activation && t.name != "embed.ids" && t.name != "loss.targets")
+          RC_ASSERT(written.contains(use.tensor));
       }
       for (const Use& use : op.uses)
         if (use.write) written.insert(use.tensor);
@@ -228,7 +240,8 @@ TEST_CASE("sharded graphs are acyclic, and what is read was written before") {
     RC_ASSERT(graph.topological_order().size() == graph.ops().size());
     for (TensorId t = 0; t < graph.tensors().size(); ++t) {
       const Tensor& tensor = graph.tensor(t);
-      const bool result = tensor.role == Role::state || tensor.name == "sample" || tensor.name.starts_with("loss") || tensor.name.ends_with(".mask");
+      const bool result = tensor.role == Role::state || tensor.name == "sample" || tensor.name.starts_with("loss") ||
+                          tensor.name.ends_with(".mask");
       RC_LOG(tensor.name);
       if (!result) RC_ASSERT(read.contains(t));
     }
@@ -242,10 +255,13 @@ TEST_CASE("Megatron: two all-reduces a layer forward, two backward, of tokens x 
     const Step step = even_step(1, true);
     const double layers = model.layer_count(), message = 2 * step.tokens() * model.hidden;
     const double loss = 3 * 4 * step.tokens();
-    const Graph plain = graph_on(model, step, {.tensor = t}), cut = graph_on(model, step, {.tensor = t, .sequence = true});
+    const Graph plain = graph_on(model, step, {.tensor = t}),
+                cut = graph_on(model, step, {.tensor = t, .sequence = true});
     using enum CollectiveKind;
-    RC_ASSERT(near(message_bytes(plain, MeshAxis::tensor, all_reduce), (2 * layers + 1) * message + loss));        // + embedding
-    RC_ASSERT(near(message_bytes(plain, MeshAxis::tensor, all_reduce, true), (2 * layers + 1) * message));         // + lm_head's input
+    RC_ASSERT(
+        near(message_bytes(plain, MeshAxis::tensor, all_reduce), (2 * layers + 1) * message + loss));  // + embedding
+    RC_ASSERT(near(message_bytes(plain, MeshAxis::tensor, all_reduce, true),
+                   (2 * layers + 1) * message));  // + lm_head's input
     RC_ASSERT(near(message_bytes(cut, MeshAxis::tensor, all_gather), (2 * layers + 1) * message));
     RC_ASSERT(near(message_bytes(cut, MeshAxis::tensor, reduce_scatter), (2 * layers + 1) * message));
     RC_ASSERT(near(message_bytes(cut, MeshAxis::tensor, all_reduce), loss));
@@ -258,7 +274,8 @@ TEST_CASE("sequence parallelism: norms, dropout and residual additions of each r
     const double t = one_of<double>({2, 4, 8});
     const ModelConfig model = random_gpt(t);
     const Step step = even_step(1, true);
-    const Graph plain = graph_on(model, step, {.tensor = t}), cut = graph_on(model, step, {.tensor = t, .sequence = true});
+    const Graph plain = graph_on(model, step, {.tensor = t}),
+                cut = graph_on(model, step, {.tensor = t, .sequence = true});
     std::map<std::string, double> whole;
     for (const Op& op : plain.ops()) whole[op.name] = work_of(plain, op).flops;
     for (const Op& op : cut.ops())
@@ -288,24 +305,30 @@ TEST_CASE("expert parallelism: tokens out and back, k rows each") {
       if (op.name.ends_with("moe.combine.all_gather")) gathered += op.count * op.communication->bytes;
     RC_ASSERT(near(gathered, whole));
     step.routing = {Routing::Kind::uniform};
-    RC_ASSERT(message_bytes(build(model, {model.dtype, {}, run}, step, s), MeshAxis::expert, CollectiveKind::all_to_all) >= rows * 3 * (1 - 1e-9));
+    RC_ASSERT(message_bytes(build(model, {model.dtype, {}, run}, step, s), MeshAxis::expert,
+                            CollectiveKind::all_to_all) >= rows * 3 * (1 - 1e-9));
   }));
 }
 
-TEST_CASE("context parallelism: a ring sends what others hold, a gather as much at once, Ulysses swaps heads four times") {
+TEST_CASE(
+    "context parallelism: a ring sends what others hold, a gather as much at once, Ulysses swaps heads four times") {
   CHECK(rc::check("bytes on the context axis", [] {
     const double c = one_of<double>({2, 4, 8}), t = one_of<double>({1, 2});
     ModelConfig model = random_gpt(t);
     for (LayerGroup& group : model.layers)
-      for (LayerSpec& layer : group.pattern) layer.attention = GroupedAttention{.heads = 16, .kv_heads = 16, .head_dim = 4};
+      for (LayerSpec& layer : group.pattern)
+        layer.attention = GroupedAttention{.heads = 16, .kv_heads = 16, .head_dim = 4};
     Step step = even_step(c, coin());
-    const double layers = model.layer_count(), keys = step.sequences * (step.new_tokens + step.past_tokens), kv = 2 * keys * 2 * 16 / t * 4;
+    const double layers = model.layer_count(), keys = step.sequences * (step.new_tokens + step.past_tokens),
+                 kv = 2 * keys * 2 * 16 / t * 4;
     auto bytes = [&](ContextExchange exchange, CollectiveKind kind) {
-      return message_bytes(graph_on(model, step, {.tensor = t, .context = c, .exchange = exchange}), MeshAxis::context, kind);
+      return message_bytes(graph_on(model, step, {.tensor = t, .context = c, .exchange = exchange}), MeshAxis::context,
+                           kind);
     };
     RC_ASSERT(near(bytes(ContextExchange::ring, CollectiveKind::point_to_point), layers * kv * (c - 1) / c));
     RC_ASSERT(near(bytes(ContextExchange::all_gather, CollectiveKind::all_gather), layers * kv));
-    RC_ASSERT(near(bytes(ContextExchange::ulysses, CollectiveKind::all_to_all), layers * 4 * 2 * step.tokens() / c * 16 / t * 4));
+    RC_ASSERT(near(bytes(ContextExchange::ulysses, CollectiveKind::all_to_all),
+                   layers * 4 * 2 * step.tokens() / c * 16 / t * 4));
   }));
 }
 
@@ -330,12 +353,16 @@ TEST_CASE("2D and weight-gathered layouts: the same matrix products, cut otherwi
 
 TEST_CASE("the busiest rank has at least its share and at most every token's choices") {
   CHECK(rc::check("1 <= busiest_rank <= ranks, fewer tokens are no more even", [] {
-    const double ranks = one_of<double>({1, 2, 4, 8, 16}), experts = ranks * draw(1, 8), top_k = draw(1, static_cast<int>(experts)), tokens = draw(1, 1000);
-    const Routing routing{one_of<Routing::Kind>({Routing::Kind::balanced, Routing::Kind::uniform, Routing::Kind::power_law}), draw(0, 30) / 10};
+    const double ranks = one_of<double>({1, 2, 4, 8, 16}), experts = ranks * draw(1, 8),
+                 top_k = draw(1, static_cast<int>(experts)), tokens = draw(1, 1000);
+    const Routing routing{
+        one_of<Routing::Kind>({Routing::Kind::balanced, Routing::Kind::uniform, Routing::Kind::power_law}),
+        draw(0, 30) / 10};
     const double factor = busiest_rank(experts, top_k, tokens, ranks, routing);
     RC_ASSERT(factor >= 1);
     RC_ASSERT(factor <= ranks * (1 + 1e-12));
-    RC_ASSERT(factor * top_k / ranks <= std::min(top_k, experts / ranks) * (1 + 1e-12) + 1e-12);  // rows of one token there
+    RC_ASSERT(factor * top_k / ranks <=
+              std::min(top_k, experts / ranks) * (1 + 1e-12) + 1e-12);  // rows of one token there
     RC_ASSERT(busiest_rank(experts, top_k, tokens * 2, ranks, routing) <= factor * (1 + 1e-12));
   }));
 }

@@ -189,8 +189,9 @@ TEST_CASE("a GPT layer backward, piece by piece") {
   CHECK(operands(graph, "mlp.act.backward") == "layers.0-2.mlp.up layers.0-2.mlp.act.grad -> layers.0-2.mlp.up.grad");
   CHECK(operands(graph, "mlp.up.bias.wgrad") == "layers.0-2.mlp.up.grad layers.0-2.mlp.up.bias.grad -> layers.0-2.mlp.up.bias.grad");
   const std::string norm = "layers.0-2.mlp.norm";  // its offset is not read
-  CHECK(operands(graph, "mlp.norm.backward") == "layers.0-2.attn.add " + norm + ".gain " + norm + ".grad " + norm + ".gain.grad " + norm + ".bias.grad -> layers.0-2.attn.add.grad.1 " +
-                                                    norm + ".gain.grad " + norm + ".bias.grad");
+  const std::string parameters = norm + ".gain.grad " + norm + ".bias.grad";
+  CHECK(operands(graph, "mlp.norm.backward") == "layers.0-2.attn.add " + norm + ".gain " + norm + ".grad " + parameters +
+                                                    " -> layers.0-2.attn.add.grad.1 " + parameters);
   CHECK(op_named(graph, "attn.core.backward").count == 3);
   CHECK(work_named(graph, "mlp.act.backward").flops == 2 * work_named(forward, "mlp.act").flops);
 }
@@ -222,7 +223,8 @@ TEST_CASE("tensor parallelism: two all-reduces a layer backward, or two gathers,
   auto collectives = [](const Graph& graph, std::string_view suffix) {
     std::string text;
     for (const Op& op : graph.ops())
-      if (op.communication && op.part == ModelPart::layers && op.name.ends_with(suffix)) text += fmt::format("{} ", to_string(op.communication->kind));
+      if (op.communication && op.part == ModelPart::layers && op.name.ends_with(suffix))
+        text += fmt::format("{} ", to_string(op.communication->kind));
     return text;
   };
   const Graph whole = backward_of(training_graph(gpt(16, 4, 2), {.tensor = 2}));
@@ -233,7 +235,9 @@ TEST_CASE("tensor parallelism: two all-reduces a layer backward, or two gathers,
 }
 
 TEST_CASE("experts: rows go back the way they came, and the fused kernel computes its inner activations again") {
-  const ModelConfig model = model_with("  - attention: {kind: mha, heads: 2, kv_heads: 2, head_dim: 8}\n    ffn: {kind: moe, experts: 4, top_k: 2, inner: 8, activation: swiglu}\n");
+  const ModelConfig model = model_with(
+      "  - attention: {kind: mha, heads: 2, kv_heads: 2, head_dim: 8}\n"
+      "    ffn: {kind: moe, experts: 4, top_k: 2, inner: 8, activation: swiglu}\n");
   const Graph forward = training_graph(model), graph = backward_of(forward);
   const std::string p = "layers.0.moe.";
   CHECK(op_named(graph, "moe.combine.backward").kind == OpKind::dispatch);
@@ -248,7 +252,9 @@ TEST_CASE("experts: rows go back the way they came, and the fused kernel compute
 }
 
 TEST_CASE("a state-space mixer: convolution twice, scan three times") {
-  const ModelConfig model = model_with("  - mamba: {heads: 2, head_dim: 4, state: 8, groups: 1, conv_kernel: 4, conv_bias: true}\n    ffn: {kind: dense, inner: 8, activation: silu}\n");
+  const ModelConfig model = model_with(
+      "  - mamba: {heads: 2, head_dim: 4, state: 8, groups: 1, conv_kernel: 4, conv_bias: true}\n"
+      "    ffn: {kind: dense, inner: 8, activation: silu}\n");
   const Graph forward = training_graph(model), graph = backward_of(forward);
   CHECK(work_named(graph, "mamba.conv.dgrad").flops == work_named(forward, "mamba.conv").flops);
   CHECK(work_named(graph, "mamba.conv.wgrad").flops == work_named(forward, "mamba.conv").flops);

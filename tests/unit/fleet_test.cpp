@@ -122,7 +122,7 @@ TEST_CASE("a run's reliability section") {
 }
 
 TEST_CASE("reliability: what contradicts itself is refused where it stands") {
-  CHECK(errors("mtbf_per_chip: 1 h\ncheckpoint: {write: 30 s, stall: 2 s}\n").starts_with("run.yaml:2:33: a write that is not asynchronous"));
-  CHECK(errors("mtbf_per_chip: 1 h\ncheckpoint: {write: 30 s, asynchronous: true, stall: 40 s}\n").starts_with("run.yaml:2:53: the stall is longer"));
+  CHECK(errors("mtbf_per_chip: 1 h\ncheckpoint: {write: 30 s, stall: 2 s}\n").starts_with("run.yaml:2:34: a write that is not asynchronous"));
+  CHECK(errors("mtbf_per_chip: 1 h\ncheckpoint: {write: 30 s, asynchronous: true, stall: 40 s}\n").starts_with("run.yaml:2:54: the stall is longer"));
   CHECK(errors("mtbf_per_chip: 1 h\ncheckpoint:\n  write: 30 s\n  asynchronous: true\n  interval: 20 s\n").starts_with("run.yaml:5:13: the interval is shorter"));
 }

@@ -165,10 +165,10 @@ TEST_CASE("what a row measured is one figure with its unit") {
 }
 
 TEST_CASE("an unknown profile or suite is an error that says what there is") {
-  const Node document = yaml("set: s\nsuite: training\ntitle: T\nsource: S\nfigure: read\nprofile: plane\nrows:\n  - {row: r, run: {}, measured: {step: 1 s}}\n");
+  const Node document = yaml("set: s\nsuite: training\ntitle: T\nsource: S\nfigure: read\nprofile: plai\nrows:\n  - {row: r, run: {}, measured: {step: 1 s}}\n");
   const auto set = read_set(shipped(), document, yaml(profiles));
   REQUIRE_FALSE(set.has_value());
-  CHECK(placed(set.error()) == "set.yaml:6:10: no profile is named 'plane' | did you mean 'plain'?\n");
+  CHECK(placed(set.error()) == "set.yaml:6:10: no profile is named 'plai' | did you mean 'plain'?\n");
   const auto none = read_suite(shipped(), "no-suite");
   REQUIRE_FALSE(none.has_value());
   CHECK(none.error()[0].hint == "suites are inference, training");

@@ -96,7 +96,7 @@ TEST_CASE("suite: JSON has the scores and the rows in seconds") {
 TEST_CASE("suite: Markdown has a heading for the suite and each set") {
   const std::string text = write_suite("training", sample(), TextFormat::markdown);
   CHECK(text.starts_with("## "));
-  CHECK(has(text, "\n### first\\_set"));
+  CHECK(has(text, "\n### first_set"));
   CHECK(has(text, "\n- lost: "));
   CHECK(has(text, "| +10.0% |"));
 }
@@ -111,7 +111,8 @@ TEST_CASE("suite: hostile names stay text in every format") {
   const auto table = parse_csv(write_suite("s", hostile(), TextFormat::csv), "out.csv");
   REQUIRE(table.has_value());
   CHECK(table->rows.size() == 4);
-  CHECK(parse_json(write_suite("s", hostile(), TextFormat::json), "out.json").has_value());
+  CHECK(has(write_suite("s", hostile(), TextFormat::json), "\\u001b[31m"));
+  CHECK_FALSE(has(write_suite("s", hostile(), TextFormat::json), "\x1b"));
 }
 
 TEST_CASE("suite: the parity plot has the predicted rows, none of them fitted") {

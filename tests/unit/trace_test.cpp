@@ -83,6 +83,8 @@ TEST_CASE("hostile names stay names") {
   const auto events = events_of(trace, "X");
   REQUIRE(events.size() == names.size());
   for (std::size_t i : {0, 1, 3}) CHECK(events[i].text_or("name", "") == names[i]);
+  CHECK(events[2].text_or("name", "") == "line\\nbreak\\x01");  // shown, not obeyed
+  CHECK(events[5].text_or("name", "") == "\\u202ereversed");
   CHECK(trace.find("otherData")->text_or("title", "") == names[0]);
   CHECK(trace.find("otherData")->members.size() == 2);
   CHECK(trace.members.size() == 3);

@@ -58,6 +58,7 @@ TEST_CASE("network: a larger group than the node is not calibrated, and its ring
   CHECK(outside.provenance == Provenance::transferred);
   CHECK(outside.seconds > inside.seconds);
   CHECK(outside.level == 1);
+  for (const std::string& note : network.notes()) CHECK(note.find("nvlink") == std::string::npos);  // stated or measured
 }
 
 TEST_CASE("network: a send between two nodes, rows that its latency and efficiency were not fitted on") {
