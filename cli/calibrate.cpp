@@ -11,6 +11,8 @@
 #include "cli/kernel_options.hpp"
 #include "cli/verbs.hpp"
 #include "sim/fit_kernel.hpp"
+#include "sim/predict.hpp"
+#include "sim/suite.hpp"
 
 namespace gambrel::cli {
 namespace {
@@ -37,6 +39,7 @@ class Calibrate final : public Verb {
     options.option("--chip", chip_, "Chip that was measured: a name or a YAML");
     options.option("--measurements", files_, "CSV file with the columns of estimate-ops and measured_us; can be repeated");
     options.option("--op", op_, "Kind of kernel, if the columns do not tell it");
+    options.option("--suite", suite_, "Fit what training runs sustain to published runs instead: training");
     options.option("--split", split_, "Rows to fit, by a hash of their key: hash:K/N; errors are reported on the others");
     options.option("--folds", folds_, "Cross-validate within the fitted rows: number of folds (0: not)");
     options.option("--only", only_, "Fit this constant only; can be repeated: for few rows, where the others keep a relative's values");
@@ -44,6 +47,7 @@ class Calibrate final : public Verb {
   }
 
   int run(const Session& session) override {
+    if (!suite_.empty()) return sustained(session);
     if (chip_.empty() || files_.empty()) return session.report({{{}, "--chip and --measurements are needed", "gambrel calibrate --chip CHIP --measurements gemm.csv", Fault::usage}});
     const auto split = parse_split(split_);
     if (!split) return session.report(split.error());
@@ -64,17 +68,37 @@ class Calibrate final : public Verb {
       fit_rows(session, *rows, *split, predictor, *calibration);
     }
     if (report_.empty()) return session.report({{{}, "nothing was fitted, and nothing is written", "a fit needs two rows more than it has constants; --only fits fewer"}});
-    const std::string text = to_yaml(sim::to_node(*calibration));
-    const std::string path = output_.empty() ? (session.catalog().root() / "calibrations" / (chip->chip.id + ".yaml")).string() : output_;
-    if (const int failed = session.write_file(path, text); failed != done) return failed;
+    return write(session, *calibration, chip->chip.id);
+  }
+
+ private:
+  int sustained(const Session& session) {
+    if (chip_.empty() || !files_.empty()) return session.report({{{}, "--suite takes --chip and brings its own rows", "gambrel calibrate --chip CHIP --suite training", Fault::usage}});
+    const auto split = parse_split(split_);
+    if (!split) return session.report(split.error());
+    auto calibration = own_calibration(session, chip_);
+    if (!calibration) return session.report(calibration.error());
+    auto sets = sim::read_suite(session.catalog(), suite_);
+    if (!sets) return session.report(sets.error());
+    auto fit = sim::fit_sustained(*sets, chip_, [&](const std::string& key) { return split->holds(key); }, sim::estimate);
+    if (!fit) return session.report({{{}, fmt::format("suite {} has no row of {} in {} that is predicted", suite_, chip_, split_), "`gambrel validate --suite training` lists the rows"}});
+    fit->suite = suite_, fit->date = today(), fit->split = split_;
+    report_ = fmt::format("{} sustains {:.3f} of its products' measured rate\n{}{}", chip_, fit->share, score_line("fitted", fit->fitted), score_line("not seen by the fit", fit->reported));
+    calibration->chip = chip_;
+    calibration->sustained = std::move(*fit);
+    return write(session, *calibration, chip_);
+  }
+
+  int write(const Session& session, const sim::Calibration& calibration, const std::string& chip) {
+    const std::string path = output_.empty() ? (session.catalog().root() / "calibrations" / (chip + ".yaml")).string() : output_;
+    if (const int failed = session.write_file(path, to_yaml(sim::to_node(calibration))); failed != done) return failed;
     session.say(fmt::format("wrote {}", path));
     return session.print(report_);
   }
 
- private:
   /// Kinds that are not measured this time keep their constants.
   static Result<sim::Calibration> own_calibration(const Session& session, const std::string& chip) {
-    if (!session.catalog().has("calibrations", chip)) return sim::Calibration{chip, {}};
+    if (!session.catalog().has("calibrations", chip)) return sim::Calibration{chip, {}, {}};
     return session.catalog().load("calibrations", chip).and_then([](const Node& document) -> Result<sim::Calibration> {
       if (Diagnostics problems = validate(document, "calibration"); !problems.empty()) return fail(problems);
       return sim::read_calibration(document);
@@ -132,7 +156,7 @@ class Calibrate final : public Verb {
     calibration.fits.push_back(std::move(fit));
   }
 
-  std::string chip_, op_, split_ = "hash:0/2", folds_ = "0", output_, report_;
+  std::string chip_, op_, suite_, split_ = "hash:0/2", folds_ = "0", output_, report_;
   std::vector<std::string> files_, only_;
   int fold_count_ = 0;
 };

@@ -67,6 +67,19 @@ Result<KernelFit> read_fit(const Node& node) {
   return fit;
 }
 
+SustainedFit read_sustained(const Node& node) {
+  return {node.number_or("share", 1), read_score(node.find("fitted")), read_score(node.find("reported")), node.text_or("suite", ""), node.text_or("date", ""), node.text_or("split", "")};
+}
+
+Node sustained_node(const SustainedFit& fit) {
+  Node node = Node::mapping();
+  node.set("share", Node::of(std::round(fit.share * 1e4) / 1e4));
+  for (auto [key, text] : {std::pair{"suite", &fit.suite}, {"date", &fit.date}, {"split", &fit.split}}) node.set(key, Node::of(*text));
+  node.set("fitted", score_node(fit.fitted));
+  node.set("reported", score_node(fit.reported));
+  return node;
+}
+
 Result<Calibration> load_calibration(const Catalog& catalog, const std::string& chip) {
   if (chip.empty() || !catalog.has("calibrations", chip)) return Calibration{};
   return catalog.load("calibrations", chip).and_then([](const Node& document) -> Result<Calibration> {
@@ -84,7 +97,8 @@ const KernelFit* Calibration::find(KernelKind kernel, std::string_view type) con
 }
 
 Result<Calibration> read_calibration(const Node& document) {
-  Calibration calibration{document.text_or("calibration", ""), {}};
+  Calibration calibration{document.text_or("calibration", ""), {}, {}};
+  if (const Node* sustained = document.find("sustained")) calibration.sustained = read_sustained(*sustained);
   for (const Node& item : document.find("kernels")->items) {
     auto fit = read_fit(item);
     if (!fit) return fail(fit.error());
@@ -97,6 +111,7 @@ Node to_node(const Calibration& calibration) {
   Node root = Node::mapping();
   root.set("calibration", Node::of(calibration.chip));
   root.set("written_by", Node::of(fmt::format("gambrel calibrate {}", version())));
+  if (calibration.sustained) root.set("sustained", sustained_node(*calibration.sustained));
   Node& kernels = root.set("kernels", Node::sequence());
   for (const KernelFit& fit : calibration.fits) {
     Node& node = kernels.append(Node::mapping());
@@ -138,6 +153,14 @@ Result<CalibrationBook> CalibrationBook::load(const Catalog& catalog, const hw::
   if (const Node* errors = families->find("transfer_error"))
     for (const Member& m : errors->members) book.transfer_error_.emplace_back(m.key, m.value.number);
   return book;
+}
+
+double CalibrationBook::sustained() const {
+  if (own_.sustained) return own_.sustained->share;
+  double sum = 0, count = 0;
+  for (const Calibration& lender : lent_)
+    if (lender.sustained) sum += lender.sustained->share, ++count;
+  return count > 0 ? sum / count : 1;
 }
 
 CalibrationBook CalibrationBook::for_models() const {

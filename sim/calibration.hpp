@@ -1,6 +1,7 @@
 // Fitted constants of kernel models: a chip's own, or borrowed from a relative.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,9 +26,18 @@ struct KernelFit {
   std::string file, file_hash, date, split;
 };
 
+/// What training runs reach of the rate that single kernels were measured at, compute-bound products only: clocks under
+/// the power limit (kernels were timed at locked maximum clocks), and what else a long run loses everywhere alike.
+struct SustainedFit {
+  double share = 1;
+  Score fitted, reported;      ///< of the suite's rows on the chip, with the share
+  std::string suite, date, split;
+};
+
 struct Calibration {
   std::string chip;
   std::vector<KernelFit> fits;
+  std::optional<SustainedFit> sustained;
   const KernelFit* find(KernelKind kernel, std::string_view type) const;
 };
 
@@ -48,11 +58,15 @@ class CalibrationBook {
   /// The chip's own fit of that type, a lender's, then anybody's fit of another type.
   Found find(KernelKind kernel, std::string_view type) const;
 
+  /// The chip's own sustained share, else the mean of its lenders', else 1.
+  double sustained() const;
+
   /// The same constants without those that say how rows were measured: for predictions of whole models.
   CalibrationBook for_models() const;
 
   /// Replaces the chip's own calibration: to judge constants before they are written.
   void use(Calibration own) { own_ = std::move(own); }
+  void use(SustainedFit sustained) { own_.sustained = std::move(sustained); }
 
  private:
   Calibration own_;

@@ -13,7 +13,7 @@ namespace {
 /// Direct links: all-reduce of 8 and of 2 MI300X 313 of 448 and 48 of 64 GB/s (stas00); TPU7x all-gather 179 of 200 GB/s
 /// a pair of links (Google, docs/tpu7x), 1 us a hop (jax-ml/scaling-book, tpus.md).
 /// Scale-out: 12.5 us a step and 0.73 of NDR's 50 GB/s in NCCL's send between two H100 nodes (Vidur's profiles, fitted on
-/// 3 rows of 6, the others within 15 %), 43 of 50 GB/s in DeepEP's exchange: 0.8.
+/// 3 rows of 6), 43 of 50 GB/s in DeepEP's exchange: 0.8, with which the other 3 rows come out 3, 10 and 20 % fast.
 constexpr std::array<LevelRates, 7> usual{{
     {1e-6, 0.80, 0.4},     // switch
     {12.5e-6, 0.80, 0.4},  // fat-tree

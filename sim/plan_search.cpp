@@ -91,7 +91,7 @@ Result<PlanSearch> search_plans(const Run& run, std::size_t keep) {
   const bool trains = run.workload.phase == PhaseKind::train;
   const Machine machine = make_machine(run.system.chip(), run.placement, run.sparsity_pattern);
   std::optional<Network> network;
-  if (run.chips > 1) network.emplace(run.system);
+  if (run.chips > 1) network.emplace(run.system, 0, &run.calibration);
   std::vector<Found> found(choices.size());
   std::atomic<std::size_t> next{0};
   auto work = [&] {

@@ -175,7 +175,7 @@ class Predictor {
 /// The plan in each order of its axes that its places allow; the fastest counts.
 Result<Estimate> fastest_placement(const Run& run) {
   std::optional<Network> network;
-  if (run.chips > 1) network.emplace(run.system);
+  if (run.chips > 1) network.emplace(run.system, 0, &run.calibration);
   std::optional<Estimate> best;
   for (const auto& order : axis_orders(run.plan, run.system.pools.front())) {
     auto estimate = run.workload.phase == PhaseKind::train ? predict_training(run, network ? &*network : nullptr, order) : Predictor(run, network ? &*network : nullptr, order).predict();

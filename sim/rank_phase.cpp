@@ -16,13 +16,26 @@ DataType sent_type(const models::Graph& graph, const models::Op& op) {
 RankGroup group_of(const models::Communication& communication, const Placed& placed) {
   const RankGroup group = placed.of(communication.axis);
   // A part of an axis: neighbours on it. More than the axis: the data axis with the context axis inside.
-  if (communication.ranks <= group.size) return {communication.ranks, group.stride};
+  if (communication.ranks <= group.size) return {communication.ranks, group.stride * communication.stride};
   return placed.gradients;
 }
 
 RankEvaluator::RankEvaluator(const Run& run, const Machine& machine, const Shares& shares, const Network* network, const Placed& placed)
     : model_(machine, shares, run.assume), network_(network), placed_(placed) {
-  if (run.calibrated) refiner_.emplace(run);
+  if (!run.calibrated) return;
+  refiner_.emplace(run);
+  if (run.workload.phase == PhaseKind::train) sustained_ = run.calibration.sustained();
+}
+
+/// Compute-bound products at the rate that a long run sustains; what the user asserts stands.
+void RankEvaluator::slow_products(Phase& phase, const models::Graph& graph) const {
+  for (std::size_t i = 0; i < phase.ops.size(); ++i) {
+    OpEstimate& row = phase.ops[i];
+    if (!models::row_of(graph.ops()[i].kind).contraction || row.provenance == Provenance::assumed || row.t_math < row.t_mem) continue;
+    for (Seconds* time : {&row.time, &row.time_low, &row.time_high}) *time = *time / sustained_;
+    row.time_low = std::max(row.time_low, row.roofline);
+    row.time = std::max(row.time, row.roofline);
+  }
 }
 
 void RankEvaluator::communicate(OpEstimate& row, const models::Communication& communication, DataType type) const {
@@ -32,10 +45,11 @@ void RankEvaluator::communicate(OpEstimate& row, const models::Communication& co
   row.bound = "network";
   if (!network_ || communication.ranks <= 1 || communication.bytes <= 0 || communication.backward_only) return;
   const NetworkCost cost = network_->cost({communication.kind, communication.bytes, type}, group_of(communication, placed_));
-  row.t_net = row.roofline = Seconds{cost.floor_s};
-  row.time = Seconds{cost.seconds};
-  row.time_low = Seconds{cost.low};
-  row.time_high = Seconds{cost.high};
+  const double steps = communication.steps;
+  row.t_net = row.roofline = Seconds{steps * cost.floor_s};
+  row.time = Seconds{steps * cost.seconds};
+  row.time_low = Seconds{steps * cost.low};
+  row.time_high = Seconds{steps * cost.high};
   row.provenance = cost.provenance;
   row.message->level = network_->levels()[cost.level];
   row.message->algorithm = std::string(to_string(cost.algorithm));
@@ -46,6 +60,7 @@ Phase RankEvaluator::evaluate(std::string name, const models::Graph& graph, doub
   model_.evaluate(models::lower(graph), costs);
   Phase phase = make_phase(std::move(name), graph, model_, costs, tokens);
   if (refiner_) refiner_->refine(phase, graph);
+  if (sustained_ != 1) slow_products(phase, graph);
   for (std::size_t i = 0; i < phase.ops.size(); ++i) {
     phase.ops[i].ranks = ranks;
     if (graph.ops()[i].communication) communicate(phase.ops[i], *graph.ops()[i].communication, sent_type(graph, graph.ops()[i]));

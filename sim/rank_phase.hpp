@@ -18,10 +18,12 @@ class RankEvaluator {
   Phase evaluate(std::string name, const models::Graph& graph, double tokens, double ranks) const;
 
  private:
+  void slow_products(Phase& phase, const models::Graph& graph) const;
   void communicate(OpEstimate& row, const models::Communication& communication, DataType type) const;
 
   CostModel model_;
   std::optional<Refiner> refiner_;
+  double sustained_ = 1;  ///< of training: see Calibration
   const Network* network_;
   const Placed& placed_;
 };

@@ -46,7 +46,7 @@ bool goes_round(const Op& op) {
 
 bool is_attention(const Op& op) {
   using enum models::OpKind;
-  return op.kind == attention || op.kind == attention_scores || op.kind == attention_values || op.kind == softmax;
+  return op.kind == attention || op.kind == attention_backward || op.kind == attention_scores || op.kind == attention_values || op.kind == softmax;
 }
 
 /// Share of a collective's time that runs behind operators, as the plan asserts.

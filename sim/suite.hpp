@@ -65,6 +65,10 @@ Result<SuiteSet> read_set(const Catalog& catalog, const Node& document, const No
 /// Fills the rows' predictions and baselines and the set's scores.
 void predict(SuiteSet& set, const Predictor& predictor);
 
+/// The share of the measured products' rate at which the median of predicted / measured over the fitted rows of a chip is
+/// 1 (see SustainedFit). `fitted` tells by a row's key, "SET ROW". Nothing if the chip has no fitted row that is predicted.
+std::optional<SustainedFit> fit_sustained(std::vector<SuiteSet>& sets, const std::string& chip, const std::function<bool(const std::string&)>& fitted, const Predictor& predictor);
+
 /// The same figures over several sets.
 SetScore score_of(const std::vector<SuiteSet>& sets);
 SetScore baseline_of(const std::vector<SuiteSet>& sets);
