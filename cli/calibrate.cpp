@@ -10,6 +10,7 @@
 #include "base/schema.hpp"
 #include "cli/kernel_options.hpp"
 #include "cli/verbs.hpp"
+#include "sim/collective_model.hpp"
 #include "sim/fit_kernel.hpp"
 #include "sim/predict.hpp"
 #include "sim/suite.hpp"
@@ -37,6 +38,7 @@ class Calibrate final : public Verb {
 
   void declare(Options& options) override {
     options.option("--chip", chip_, "Chip that was measured: a name or a YAML");
+    options.option("--system", system_, "Instead of a chip, the system whose collectives were measured: they are kept apart from its chip's");
     options.option("--measurements", files_, "CSV file with the columns of estimate-ops and measured_us; can be repeated");
     options.option("--op", op_, "Kind of kernel, if the columns do not tell it");
     options.option("--suite", suite_, "Fit what training runs sustain to published runs instead: training");
@@ -48,19 +50,28 @@ class Calibrate final : public Verb {
 
   int run(const Session& session) override {
     if (!suite_.empty()) return sustained(session);
-    if (chip_.empty() || files_.empty()) return session.report({{{}, "--chip and --measurements are needed", "gambrel calibrate --chip CHIP --measurements gemm.csv", Fault::usage}});
+    if (chip_.empty() == system_.empty() || files_.empty()) return session.report({{{}, "--measurements and one of --chip and --system are needed", "gambrel calibrate --chip CHIP --measurements gemm.csv", Fault::usage}});
     const auto split = parse_split(split_);
     if (!split) return session.report(split.error());
     if (std::from_chars(folds_.data(), folds_.data() + folds_.size(), fold_count_).ptr != folds_.data() + folds_.size() || fold_count_ < 0 || fold_count_ > 100)
       return session.report({{{}, fmt::format("--folds '{}' is no number of folds", folds_), "0 to 100", Fault::usage}});
+    std::string subject;  // what the file is written for
+    if (!system_.empty()) {
+      const auto system = load_system(session, system_);
+      if (!system) return session.report(system.error());
+      chip_ = system->chip().id, subject = system->id;
+    }
     auto chip = load_kernel_chip(session, chip_);
     if (!chip) return session.report(chip.error());
-    auto calibration = own_calibration(session, chip->chip.id);
+    if (subject.empty()) subject = chip->chip.id;
+    auto calibration = own_calibration(session, subject);
     if (!calibration) return session.report(calibration.error());
     const sim::KernelPredictor predictor(chip->chip, chip->book);
     for (const std::string& file : files_) {
       const auto rows = load_measured(session, file, op_, chip->chip.id);
       if (!rows) return session.report(rows.error());
+      if (!system_.empty() && !sim::is_transfer(rows->kind))
+        return session.report({{{}, fmt::format("{} holds rows of {}: --system is for collectives", file, sim::to_string(rows->kind)), "--chip for kernels of one chip", Fault::usage}});
       for (const std::string& name : only_)
         if (!std::ranges::count(sim::model_of(rows->kind).constants, name, &sim::Constant::name))
           return session.report({{{}, fmt::format("--only: {} has no constant '{}'", sim::to_string(rows->kind), name), "names as in a calibration file", Fault::usage}});
@@ -68,7 +79,7 @@ class Calibrate final : public Verb {
       fit_rows(session, *rows, *split, predictor, *calibration);
     }
     if (report_.empty()) return session.report({{{}, "nothing was fitted, and nothing is written", "a fit needs two rows more than it has constants; --only fits fewer"}});
-    return write(session, *calibration, chip->chip.id);
+    return write(session, *calibration, subject);
   }
 
  private:
@@ -82,6 +93,9 @@ class Calibrate final : public Verb {
     if (!sets) return session.report(sets.error());
     auto fit = sim::fit_sustained(*sets, chip_, [&](const std::string& key) { return split->holds(key); }, sim::estimate);
     if (!fit) return session.report({{{}, fmt::format("suite {} has no row of {} in {} that is predicted", suite_, chip_, split_), "`gambrel validate --suite training` lists the rows"}});
+    for (const sim::SuiteSet& set : *sets)
+      for (const sim::SuiteRow& row : set.rows)
+        if (row.run && row.run->system.chip().id == chip_) fit->tdp = row.run->system.chip().tdp.value;
     fit->suite = suite_, fit->date = today(), fit->split = split_;
     report_ = fmt::format("{} sustains {:.3f} of its products' measured rate\n{}{}", chip_, fit->share, score_line("fitted", fit->fitted), score_line("not seen by the fit", fit->reported));
     calibration->chip = chip_;
@@ -156,7 +170,7 @@ class Calibrate final : public Verb {
     calibration.fits.push_back(std::move(fit));
   }
 
-  std::string chip_, op_, suite_, split_ = "hash:0/2", folds_ = "0", output_, report_;
+  std::string chip_, system_, op_, suite_, split_ = "hash:0/2", folds_ = "0", output_, report_;
   std::vector<std::string> files_, only_;
   int fold_count_ = 0;
 };

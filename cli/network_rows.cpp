@@ -93,7 +93,7 @@ struct Machine {
 Result<Machine> load_machine(const Session& session, const std::string& name, double efficiency) {
   auto system = load_system(session, name);
   if (!system) return fail(system.error());
-  auto book = sim::CalibrationBook::load(session.catalog(), system->chip());
+  auto book = sim::CalibrationBook::load(session.catalog(), system->chip(), system->id);
   if (!book) return fail(book.error());
   const bool asserted = efficiency > 0;
   sim::Network network(*system, 0, asserted ? nullptr : &*book, {.efficiency = efficiency, .overheads = !asserted});

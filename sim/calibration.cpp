@@ -68,12 +68,13 @@ Result<KernelFit> read_fit(const Node& node) {
 }
 
 SustainedFit read_sustained(const Node& node) {
-  return {node.number_or("share", 1), read_score(node.find("fitted")), read_score(node.find("reported")), node.text_or("suite", ""), node.text_or("date", ""), node.text_or("split", "")};
+  return {node.number_or("share", 1), node.number_or("tdp", 0), read_score(node.find("fitted")), read_score(node.find("reported")), node.text_or("suite", ""), node.text_or("date", ""), node.text_or("split", "")};
 }
 
 Node sustained_node(const SustainedFit& fit) {
   Node node = Node::mapping();
   node.set("share", Node::of(std::round(fit.share * 1e4) / 1e4));
+  if (fit.tdp > 0) node.set("tdp", Node::of(fit.tdp));
   for (auto [key, text] : {std::pair{"suite", &fit.suite}, {"date", &fit.date}, {"split", &fit.split}}) node.set(key, Node::of(*text));
   node.set("fitted", score_node(fit.fitted));
   node.set("reported", score_node(fit.reported));
@@ -133,17 +134,23 @@ Node to_node(const Calibration& calibration) {
   return root;
 }
 
-Result<CalibrationBook> CalibrationBook::load(const Catalog& catalog, const hw::Chip& chip) {
+Result<CalibrationBook> CalibrationBook::load(const Catalog& catalog, const hw::Chip& chip, const std::string& system) {
   CalibrationBook book;
   auto own = load_calibration(catalog, chip.id);
   if (!own) return fail(own.error());
   book.own_ = std::move(*own);
+  if (system != chip.id) {
+    auto nodes = load_calibration(catalog, system);
+    if (!nodes) return fail(nodes.error());
+    book.own_.fits.insert(book.own_.fits.begin(), nodes->fits.begin(), nodes->fits.end());
+  }
   if (!catalog.has("calibrations", "families")) return book;
   auto families = catalog.load("calibrations", "families");
   if (!families) return fail(families.error());
   if (Diagnostics problems = validate(*families, "families"); !problems.empty()) return fail(problems);
   const Node* lenders = families->find("families")->find(chip.family);
-  if (!lenders) lenders = families->find("kinds")->find(hw::to_string(chip.kind));
+  if (lenders) book.tdp_ = chip.tdp.value;
+  else lenders = families->find("kinds")->find(hw::to_string(chip.kind));
   for (const Node& lender : lenders ? lenders->items : std::vector<Node>{}) {
     if (lender.text == chip.id) continue;
     auto lent = load_calibration(catalog, lender.text);
@@ -159,7 +166,10 @@ double CalibrationBook::sustained() const {
   if (own_.sustained) return own_.sustained->share;
   double sum = 0, count = 0;
   for (const Calibration& lender : lent_)
-    if (lender.sustained) sum += lender.sustained->share, ++count;
+    if (const auto& fit = lender.sustained) {
+      const double power = tdp_ > 0 && fit->tdp > tdp_ ? std::cbrt(tdp_ / fit->tdp) : 1;
+      sum += fit->share * power, ++count;
+    }
   return count > 0 ? sum / count : 1;
 }
 

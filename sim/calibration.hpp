@@ -30,6 +30,7 @@ struct KernelFit {
 /// the power limit (kernels were timed at locked maximum clocks), and what else a long run loses everywhere alike.
 struct SustainedFit {
   double share = 1;
+  double tdp = 0;              ///< W, of the chip; 0: not stated
   Score fitted, reported;      ///< of the suite's rows on the chip, with the share
   std::string suite, date, split;
 };
@@ -48,7 +49,8 @@ Node to_node(const Calibration& calibration);
 /// its family or kind borrows from (configs/calibrations/families.yaml), else nothing, and the plain roofline stands.
 class CalibrationBook {
  public:
-  static Result<CalibrationBook> load(const Catalog& catalog, const hw::Chip& chip);
+  /// `system`: its own calibration (configs/calibrations/SYSTEM.yaml, of collectives) comes before the chip's.
+  static Result<CalibrationBook> load(const Catalog& catalog, const hw::Chip& chip, const std::string& system = {});
 
   struct Found {
     const KernelFit* fit = nullptr;  ///< nullptr: analytic
@@ -58,7 +60,8 @@ class CalibrationBook {
   /// The chip's own fit of that type, a lender's, then anybody's fit of another type.
   Found find(KernelKind kernel, std::string_view type) const;
 
-  /// The chip's own sustained share, else the mean of its lenders', else 1.
+  /// The chip's own sustained share, else the mean of its lenders', else 1. A relative of a lower design power runs at a
+  /// lower clock: by the cube root of the powers, since voltage goes with the clock.
   double sustained() const;
 
   /// The same constants without those that say how rows were measured: for predictions of whole models.
@@ -70,6 +73,7 @@ class CalibrationBook {
 
  private:
   Calibration own_;
+  double tdp_ = 0;             ///< W, of a chip whose family lends; 0: its kind does, or it is not stated
   std::vector<Calibration> lent_;
   std::vector<std::pair<std::string, double>> transfer_error_;
 };

@@ -5,37 +5,16 @@
 namespace gambrel::sim {
 namespace {
 
-/// Layers of a virtual stage, with the embedding in the first and the head in the last.
-PartCost part_of(const StepTemplate& step, const std::vector<PartCost>& prefix, std::pair<int, int> layers, bool first, bool last) {
-  PartCost cost = prefix[static_cast<std::size_t>(layers.second)] - prefix[static_cast<std::size_t>(layers.first)];
-  if (first) cost = cost + step.embedding;
-  if (last) cost = cost + step.head;
-  return cost;
-}
+/// The stages of one plan and what they cost.
+struct Stages {
+  StageKinds kinds;
+  StageCosts costs;
+};
 
-/// [chunk x stages + stage].
-std::vector<PartCost> virtual_stages(const StepTemplate& step, const std::vector<PartCost>& prefix, const ParallelismPlan& plan) {
-  const auto ranges = layer_ranges(step.layers, plan.pipeline, plan.interleave);
-  std::vector<PartCost> parts;
-  for (std::size_t i = 0; i < ranges.size(); ++i) parts.push_back(part_of(step, prefix, ranges[i], i == 0, i + 1 == ranges.size()));
-  return parts;
-}
-
-/// All chunks of a stage.
-PartCost whole_stage(const std::vector<PartCost>& parts, const ParallelismPlan& plan, int stage) {
-  PartCost sum;
-  for (int c = 0; c < plan.interleave; ++c) sum = sum + parts[static_cast<std::size_t>(c * plan.pipeline + stage)];
-  return sum;
-}
-
-int layers_of(const StepTemplate& step, const ParallelismPlan& plan, int stage) {
-  const auto ranges = layer_ranges(step.layers, plan.pipeline, plan.interleave);
-  int layers = 0;
-  for (int c = 0; c < plan.interleave; ++c) {
-    const auto [first, last] = ranges[static_cast<std::size_t>(c * plan.pipeline + stage)];
-    layers += last - first;
-  }
-  return layers;
+Stages stages_of(const StepTemplate& step, const ParallelismPlan& plan) {
+  Stages stages{stage_kinds(step, plan.pipeline, plan.interleave), {}};
+  cost_stages(step, stages.kinds, stages.costs);
+  return stages;
 }
 
 double replicas(const ParallelismPlan& plan) { return double(plan.data) * plan.context; }
@@ -79,10 +58,6 @@ Costed cost_of(const PartCost& part, const Sharded& s) {
   return c;
 }
 
-PipelineShape shape_of(const ParallelismPlan& plan, int microbatches) {
-  return {.schedule = plan.interleave > 1 ? Schedule::interleaved : plan.schedule, .stages = plan.pipeline, .microbatches = microbatches, .chunks = plan.interleave};
-}
-
 /// The gradients' reduction starts as the last micro-batch's backward leaves a layer: what the rest of the backward
 /// pass does not cover is exposed, at least the last layer's part.
 double exposed_reduction(double reduction, double window, int layers, bool overlap) {
@@ -114,14 +89,28 @@ Updates updates(const PartCost& stage, const ParallelismPlan& plan, int layers, 
 }
 
 /// Where a stage's time goes, beside waiting.
-StepTimeline spent(const std::vector<Costed>& costed, const ParallelismPlan& plan, int stage, double microbatches, const Updates& u) {
+StepTimeline spent(const std::vector<Costed>& costed, const StageKinds& kinds, std::size_t stage, double microbatches, const Updates& u) {
   Costed sum;
-  for (int c = 0; c < plan.interleave; ++c) {
-    const Costed& part = costed[static_cast<std::size_t>(c * plan.pipeline + stage)];
+  const auto chunks = static_cast<std::size_t>(kinds.chunks);
+  for (std::size_t c = 0; c < chunks; ++c) {
+    const Costed& part = costed[static_cast<std::size_t>(kinds.part_of[stage * chunks + c])];
     sum.compute += part.compute, sum.network += part.network, sum.hidden += part.hidden;
   }
   return {.compute = Seconds{microbatches * sum.compute + u.optimizer}, .exposed_network = Seconds{microbatches * sum.network + u.exposed},
           .overlap = Seconds{microbatches * sum.hidden + u.hidden}};
+}
+
+/// [kind of stage]
+Updates updates(const StepTemplate& step, const StageKinds& kinds, const StageCosts& costs, std::size_t kind, const ParallelismPlan& plan, const Exchanges& e, const ParameterBytes& b) {
+  const StageKind& k = kinds.wholes[kind];
+  return updates(costs.wholes[kind], plan, k.layers, e, b, k.first || k.last, step.tied_parameters);
+}
+
+/// [kind of virtual stage]
+std::vector<Costed> costed_parts(const StageKinds& kinds, const StageCosts& costs, const ParallelismPlan& plan, const Exchanges& e, const ParameterBytes& b) {
+  std::vector<Costed> costed;
+  for (std::size_t i = 0; i < costs.parts.size(); ++i) costed.push_back(cost_of(costs.parts[i], sharded(costs.parts[i], e, plan, b, kinds.parts[i].layers)));
+  return costed;
 }
 
 }  // namespace
@@ -133,77 +122,90 @@ Line line(const Network& network, CollectiveKind kind, double bytes, DataType ty
   return {std::max(0.0, whole - per_byte * bytes), per_byte};
 }
 
-StepTime compose_training(const StepTemplate& step, const std::vector<PartCost>& prefix, const ParallelismPlan& plan, int microbatches,
-                          const Exchanges& exchanges, const ParameterBytes& bytes) {
-  const std::vector<PartCost> parts = virtual_stages(step, prefix, plan);
-  const auto ranges = layer_ranges(step.layers, plan.pipeline, plan.interleave);
-  PipelineShape shape = shape_of(plan, microbatches);
-  const double send = exchanges.boundary.seconds(step.boundary);
-  std::vector<Costed> costed(parts.size());
-  shape.work.resize(parts.size());
-  for (int s = 0; s < plan.pipeline; ++s)
-    for (int c = 0; c < plan.interleave; ++c) {
-      const auto i = static_cast<std::size_t>(c * plan.pipeline + s);
-      costed[i] = cost_of(parts[i], sharded(parts[i], exchanges, plan, bytes, ranges[i].second - ranges[i].first));
-      costed[i].work.send = plan.pipeline > 1 ? send : 0;
-      shape.work[static_cast<std::size_t>(s * plan.interleave + c)] = costed[i].work;
-    }
-  StepTime result;
-  result.pipeline = closed_form(shape);
-  result.tails.resize(static_cast<std::size_t>(plan.pipeline));
-  int busiest = 0;
-  for (int s = 0; s < plan.pipeline; ++s) {
-    const Updates u = updates(whole_stage(parts, plan, s), plan, layers_of(step, plan, s), exchanges, bytes, s == 0 || s + 1 == plan.pipeline, step.tied_parameters);
-    StageTail& tail = result.tails[static_cast<std::size_t>(s)] = {u.exposed, u.optimizer};
-    if (s > 0 && tail.seconds() <= result.tails[static_cast<std::size_t>(busiest)].seconds()) continue;
-    busiest = s;
-    result.parts = spent(costed, plan, s, microbatches, u);
+void fill_pipeline(const StepTemplate& step, const StageKinds& kinds, const StageCosts& costs, const ParallelismPlan& plan, int microbatches,
+                   const Exchanges& exchanges, const ParameterBytes& bytes, PipelineShape& out) {
+  out.schedule = plan.interleave > 1 ? Schedule::interleaved : plan.schedule;
+  out.stages = plan.pipeline, out.microbatches = microbatches, out.chunks = plan.interleave;
+  out.work.resize(kinds.part_of.size());
+  const double send = plan.pipeline > 1 ? exchanges.boundary.seconds(step.boundary) : 0;
+  for (std::size_t kind = 0; kind < kinds.parts.size(); ++kind) {
+    StageWork work = cost_of(costs.parts[kind], sharded(costs.parts[kind], exchanges, plan, bytes, kinds.parts[kind].layers)).work;
+    work.send = send;
+    for (std::size_t i = 0; i < out.work.size(); ++i)
+      if (kinds.part_of[i] == static_cast<int>(kind)) out.work[i] = work;
   }
+}
+
+double longest_tail(const StepTemplate& step, const StageKinds& kinds, const StageCosts& costs, const ParallelismPlan& plan, const Exchanges& exchanges, const ParameterBytes& bytes) {
+  double longest = 0;
+  for (std::size_t kind = 0; kind < kinds.wholes.size(); ++kind) {
+    const Updates u = updates(step, kinds, costs, kind, plan, exchanges, bytes);
+    longest = std::max(longest, StageTail{u.exposed, u.optimizer}.seconds());
+  }
+  return longest;
+}
+
+StepTime compose_training(const StepTemplate& step, const ParallelismPlan& plan, int microbatches, const Exchanges& exchanges, const ParameterBytes& bytes) {
+  const auto [kinds, costs] = stages_of(step, plan);
+  StepTime result;
+  fill_pipeline(step, kinds, costs, plan, microbatches, exchanges, bytes, result.shape);
+  result.pipeline = closed_form(result.shape);
+  std::vector<Updates> tails;
+  for (std::size_t kind = 0; kind < kinds.wholes.size(); ++kind) tails.push_back(updates(step, kinds, costs, kind, plan, exchanges, bytes));
+  for (int kind : kinds.whole_of) result.tails.push_back({tails[static_cast<std::size_t>(kind)].exposed, tails[static_cast<std::size_t>(kind)].optimizer});
+  const auto busiest = static_cast<std::size_t>(std::ranges::max_element(result.tails, {}, &StageTail::seconds) - result.tails.begin());
+  result.parts = spent(costed_parts(kinds, costs, plan, exchanges, bytes), kinds, busiest, microbatches, tails[static_cast<std::size_t>(kinds.whole_of[busiest])]);
   result.parts.overhead = Seconds{exchanges.host};
-  result.seconds = result.pipeline.seconds + result.tails[static_cast<std::size_t>(busiest)].seconds() + exchanges.host;
+  result.seconds = result.pipeline.seconds + result.tails[busiest].seconds() + exchanges.host;
   // The stage's own work is known; what is left of the step it waits, for the pipeline or for neighbours.
   result.parts.bubble = Seconds{std::max(0.0, result.seconds - result.parts.compute.value - result.parts.exposed_network.value - exchanges.host)};
-  result.shape = std::move(shape);
   return result;
 }
 
-StageMemory training_memory(const StepTemplate& step, const std::vector<PartCost>& prefix, const ParallelismPlan& plan, int microbatches,
-                            const PipelineTime& pipeline, const ParameterBytes& bytes) {
-  const std::vector<PartCost> parts = virtual_stages(step, prefix, plan);
+/// Of equal stages the first keeps the most micro-batches, in every schedule.
+StageMemory training_memory(const StepTemplate& step, const StageKinds& kinds, const StageCosts& costs, const ParallelismPlan& plan, int microbatches,
+                            const PeakInFlight& peak, const ParameterBytes& bytes) {
   StageMemory fullest;
-  for (int s = 0; s < plan.pipeline; ++s) {
-    const PartCost stage = whole_stage(parts, plan, s);
-    const double dense_share = 1 / replicas(plan), expert_share = 1.0 / plan.expert_data;
-    const double in_flight = std::min<double>(pipeline.peak_in_flight.empty() ? 1 : pipeline.peak_in_flight[static_cast<std::size_t>(s) % pipeline.peak_in_flight.size()], microbatches);
+  const double dense_share = 1 / replicas(plan), expert_share = 1.0 / plan.expert_data;
+  for (std::size_t kind = 0; kind < kinds.wholes.size(); ++kind) {
+    const PartCost& stage = costs.wholes[kind];
+    const int s = kinds.wholes[kind].example;
+    const double in_flight = std::min<double>(peak.empty() ? 1 : peak[static_cast<std::size_t>(s) % peak.size()], microbatches);
     auto kept = [&](int from, double per_parameter) {
       const bool shared = plan.zero >= from;
       return per_parameter * (stage.dense_parameters * (shared ? dense_share : 1) + stage.expert_parameters * (shared ? expert_share : 1));
     };
     StageMemory m{.weights = stage.weights * (plan.zero >= 3 ? dense_share : 1), .experts = stage.experts * (plan.zero >= 3 ? expert_share : 1),
                   .activations = in_flight * stage.saved + step.working, .gradients = kept(2, bytes.gradient), .optimizer = kept(1, bytes.optimizer), .stage = s};
-    if (plan.zero >= 3) m.activations += 2 * (stage.weights + stage.experts) / std::max(1, layers_of(step, plan, s));  // two layers gathered
-    if (s == 0 || m.total() > fullest.total()) fullest = m;
+    if (plan.zero >= 3) m.activations += 2 * (stage.weights + stage.experts) / std::max(1, kinds.wholes[kind].layers);  // two layers gathered
+    if (kind == 0 || m.total() > fullest.total()) fullest = m;
   }
   return fullest;
 }
 
-StepTime compose_inference(const StepTemplate& step, const std::vector<PartCost>& prefix, const ParallelismPlan& plan, int microbatches,
-                           const Exchanges& exchanges, bool autoregressive) {
-  const std::vector<PartCost> parts = virtual_stages(step, prefix, plan);
+StageMemory training_memory(const StepTemplate& step, const ParallelismPlan& plan, int microbatches, const PipelineTime& pipeline, const ParameterBytes& bytes) {
+  const auto [kinds, costs] = stages_of(step, plan);
+  return training_memory(step, kinds, costs, plan, microbatches, pipeline.peak_in_flight, bytes);
+}
+
+StepTime compose_inference(const StepTemplate& step, const ParallelismPlan& plan, int microbatches, const Exchanges& exchanges, bool autoregressive) {
+  const auto [kinds, costs] = stages_of(step, plan);
   const double send = plan.pipeline > 1 ? exchanges.boundary.seconds(step.boundary) : 0;
-  double through = 0, slowest = 0;
-  const PartCost* busiest = &parts.front();
+  double through = (plan.pipeline * plan.interleave - 1) * send, slowest = 0;
+  const PartCost* busiest = nullptr;
   StepTime result;
   result.shape = {.schedule = Schedule::gpipe, .stages = plan.pipeline, .microbatches = microbatches};
-  for (const PartCost& part : parts) {
+  for (int stage = 0; stage < plan.pipeline; ++stage) {
+    const PartCost& part = costs.wholes[static_cast<std::size_t>(kinds.whole_of[static_cast<std::size_t>(stage)])];
     const double seconds = part.forward.seconds();
-    through += seconds + (&part == &parts.back() ? 0 : send);
-    if (seconds > slowest) slowest = seconds, busiest = &part;
+    through += seconds;
+    if (!busiest || seconds > slowest) slowest = seconds, busiest = &part;
     result.shape.work.push_back({.forward = seconds, .send = send});
   }
   const double n = microbatches;
-  // A pipeline whose slowest stage always has the next micro-batch waiting, or one that waits for its own tokens.
-  result.seconds = autoregressive ? std::max(through, n * slowest) : through + (n - 1) * slowest;
+  // A pipeline whose slowest stage or link always has the next micro-batch waiting, or one that waits for its own tokens.
+  const double pace = std::max(slowest, send);
+  result.seconds = autoregressive ? std::max(through, n * pace) : through + (n - 1) * pace;
   result.seconds += exchanges.host;
   result.parts = {.compute = Seconds{n * busiest->forward.compute}, .exposed_network = Seconds{n * busiest->forward.network},
                   .overhead = Seconds{exchanges.host}, .overlap = Seconds{n * busiest->forward.hidden}};
@@ -211,13 +213,13 @@ StepTime compose_inference(const StepTemplate& step, const std::vector<PartCost>
   return result;
 }
 
-StageMemory inference_memory(const StepTemplate& step, const std::vector<PartCost>& prefix, const ParallelismPlan& plan, int microbatches) {
-  const std::vector<PartCost> parts = virtual_stages(step, prefix, plan);
+StageMemory inference_memory(const StepTemplate& step, const ParallelismPlan& plan, int microbatches) {
+  const auto [kinds, costs] = stages_of(step, plan);
   StageMemory fullest;
-  for (int s = 0; s < plan.pipeline; ++s) {
-    const PartCost stage = whole_stage(parts, plan, s);
-    const StageMemory m{.weights = stage.weights, .experts = stage.experts, .kv_cache = stage.kv_cache * microbatches, .activations = step.working, .stage = s};
-    if (s == 0 || m.total() > fullest.total()) fullest = m;
+  for (std::size_t kind = 0; kind < kinds.wholes.size(); ++kind) {
+    const PartCost& stage = costs.wholes[kind];
+    const StageMemory m{.weights = stage.weights, .experts = stage.experts, .kv_cache = stage.kv_cache * microbatches, .activations = step.working, .stage = kinds.wholes[kind].example};
+    if (kind == 0 || m.total() > fullest.total()) fullest = m;
   }
   return fullest;
 }

@@ -6,6 +6,7 @@
 
 #include "sim/estimate.hpp"
 #include "sim/network.hpp"
+#include "sim/stage_kinds.hpp"
 #include "sim/step_template.hpp"
 #include "sim/timeline.hpp"
 
@@ -51,15 +52,24 @@ struct StepTime {
 };
 
 /// One training step. `stages`: as many as the plan has.
-StepTime compose_training(const StepTemplate& step, const std::vector<PartCost>& prefix, const ParallelismPlan& plan, int microbatches,
+StepTime compose_training(const StepTemplate& step, const ParallelismPlan& plan, int microbatches,
                           const Exchanges& exchanges, const ParameterBytes& bytes);
-StageMemory training_memory(const StepTemplate& step, const std::vector<PartCost>& prefix, const ParallelismPlan& plan, int microbatches,
+StageMemory training_memory(const StepTemplate& step, const ParallelismPlan& plan, int microbatches,
                             const PipelineTime& pipeline, const ParameterBytes& bytes);
+
+/// The same piece by piece, for searches that share pieces: step.seconds = closed_form(pipeline).seconds + longest tail + host.
+/// Sends, ZeRO-3's transfers and the plan's schedule make the pipeline; `out` keeps its buffers.
+void fill_pipeline(const StepTemplate& step, const StageKinds& kinds, const StageCosts& costs, const ParallelismPlan& plan, int microbatches,
+                   const Exchanges& exchanges, const ParameterBytes& bytes, PipelineShape& out);
+double longest_tail(const StepTemplate& step, const StageKinds& kinds, const StageCosts& costs, const ParallelismPlan& plan, const Exchanges& exchanges,
+                    const ParameterBytes& bytes);
+StageMemory training_memory(const StepTemplate& step, const StageKinds& kinds, const StageCosts& costs, const ParallelismPlan& plan, int microbatches,
+                            const PeakInFlight& peak, const ParameterBytes& bytes);
 
 /// One pass of `microbatches` through the pipeline: prefill's, or a decode step, which starts anew only when the first
 /// micro-batch has left the last stage.
-StepTime compose_inference(const StepTemplate& step, const std::vector<PartCost>& prefix, const ParallelismPlan& plan, int microbatches,
+StepTime compose_inference(const StepTemplate& step, const ParallelismPlan& plan, int microbatches,
                            const Exchanges& exchanges, bool autoregressive);
-StageMemory inference_memory(const StepTemplate& step, const std::vector<PartCost>& prefix, const ParallelismPlan& plan, int microbatches);
+StageMemory inference_memory(const StepTemplate& step, const ParallelismPlan& plan, int microbatches);
 
 }  // namespace gambrel::sim

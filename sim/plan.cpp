@@ -86,7 +86,7 @@ std::string_view name_of(Size axis) {
 /// Sizes of that axis that the model can be cut by: "tensor could be 1, 2, 4".
 std::string what_fits(ParallelismPlan plan, const models::ModelConfig& model, const Misfit& wrong) {
   std::vector<int> sizes;
-  for (int size = 1; size <= wrong.extent && sizes.size() < 12; ++size) {
+  for (int size = 1; size <= std::min(wrong.extent, 1e6) && sizes.size() < 12; ++size) {
     if (std::fmod(wrong.extent, size) != 0) continue;
     plan.*wrong.axis = size;
     const auto still = misfit(plan, model);

@@ -4,10 +4,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 #include <thread>
 
+#include "sim/plan_evaluator.hpp"
 #include "sim/predict.hpp"
-#include "sim/training_costs.hpp"
 
 namespace gambrel::sim {
 namespace {
@@ -35,33 +36,39 @@ struct Found {
   double considered = 0, fitting = 0;
 };
 
-Found search_training(const Run& run, const ShardChoice& choice, const Machine& machine, const Network* network, std::size_t keep) {
-  const std::vector<ParallelismPlan> plans = plans_of(run, choice);
+/// The slowest time that is still among the best, whichever thread found it: what is slower need not be timed exactly.
+class Limit {
+ public:
+  double value() const { return value_.load(std::memory_order_relaxed); }
+  void lower_to(double seconds) {
+    double known = value();
+    while (seconds < known && !value_.compare_exchange_weak(known, seconds, std::memory_order_relaxed)) {}
+  }
+
+ private:
+  std::atomic<double> value_{std::numeric_limits<double>::infinity()};
+};
+
+Found search_training(const Run& run, const ShardChoice& choice, PlanSpace space, double capacity, PlanEvaluator& evaluator, Limit& limit, std::size_t keep) {
+  const std::vector<ParallelismPlan> plans = plans_of(run, choice, space);
   Found found{.considered = static_cast<double>(plans.size())};
   if (plans.empty()) return found;
-  const hw::Pool& pool = run.system.pools.front();
-  const auto order = axis_orders(plans.front(), pool).front();
-  const TrainingCosts costs = training_costs(run, plans.front(), choice.micro_batch, machine, network, placed(plans.front(), order));
-  const ParameterBytes bytes = parameter_bytes(run);
-  const double capacity = machine.capacity[machine.main_level];
+  evaluator.choose(choice);
   Ranking ranking(keep);
-  Exchanges exchanges;
-  const ParallelismPlan* last = nullptr;
   for (const ParallelismPlan& plan : plans) {
-    const int microbatches = microbatches_of(run, plan, choice.micro_batch);
-    if (!last || last->pipeline != plan.pipeline || last->zero != plan.zero) exchanges = training_exchanges(run, costs, plan, microbatches, network, placed(plan, order), nullptr);
-    last = &plan;
-    const StepTime time = compose_training(costs.step, costs.prefix, plan, microbatches, exchanges, bytes);
-    if (capacity > 0 && training_memory(costs.step, costs.prefix, plan, microbatches, time.pipeline, bytes).total() > capacity) continue;
+    if (capacity > 0 && evaluator.memory(plan).total() > capacity) continue;
     ++found.fitting;
-    ranking.add({plan, choice.micro_batch, time.seconds});
+    const double seconds = evaluator.seconds(plan, limit.value());
+    if (seconds > limit.value()) continue;
+    ranking.add({plan, choice.micro_batch, seconds});
+    if (ranking.best().size() == keep) limit.lower_to(ranking.best().back().seconds);
   }
   found.best = std::move(ranking.best());
   return found;
 }
 
-Found search_inference(const Run& run, const ShardChoice& choice, std::size_t keep) {
-  const std::vector<ParallelismPlan> plans = plans_of(run, choice);
+Found search_inference(const Run& run, const ShardChoice& choice, PlanSpace space, std::size_t keep) {
+  const std::vector<ParallelismPlan> plans = plans_of(run, choice, space);
   Found found{.considered = static_cast<double>(plans.size())};
   Ranking ranking(keep);
   for (const ParallelismPlan& plan : plans) {
@@ -86,21 +93,24 @@ Run with_plan(const Run& run, const RankedPlan& ranked) {
   return result;
 }
 
-Result<PlanSearch> search_plans(const Run& run, std::size_t keep) {
-  const std::vector<ShardChoice> choices = shard_choices(run);
+Result<PlanSearch> search_plans(const Run& run, std::size_t keep, PlanSpace space, unsigned workers) {
+  const std::vector<ShardChoice> choices = shard_choices(run, space);
   const bool trains = run.workload.phase == PhaseKind::train;
   const Machine machine = make_machine(run.system.chip(), run.placement, run.sparsity_pattern);
+  const double capacity = machine.capacity[machine.main_level];
   std::optional<Network> network;
   if (run.chips > 1) network.emplace(run.system, 0, &run.calibration);
   std::vector<Found> found(choices.size());
   std::atomic<std::size_t> next{0};
+  Limit limit;
   auto work = [&] {
+    PlanEvaluator evaluator(run, machine, network ? &*network : nullptr);
     for (std::size_t i = next++; i < choices.size(); i = next++)
-      found[i] = trains ? search_training(run, choices[i], machine, network ? &*network : nullptr, keep) : search_inference(run, choices[i], keep);
+      found[i] = trains ? search_training(run, choices[i], space, capacity, evaluator, limit, keep) : search_inference(run, choices[i], space, keep);
   };
   {
     std::vector<std::jthread> threads;
-    for (unsigned i = 1; i < std::thread::hardware_concurrency(); ++i) threads.emplace_back(work);
+    for (unsigned i = 1; i < (workers > 0 ? workers : std::thread::hardware_concurrency()); ++i) threads.emplace_back(work);
     work();
   }
   PlanSearch result;

@@ -17,8 +17,9 @@ struct PlanSearch {
   double considered = 0, fitting = 0;
 };
 
-/// Exhaustive; keeps the `keep` fastest. Error: no plan fits into the chips' memory.
-Result<PlanSearch> search_plans(const Run& run, std::size_t keep);
+/// The `keep` fastest of a space: what a timing of every plan would give, though most are left once it is clear that they
+/// are slower. `workers`: threads, 0 for one a core; the result does not depend on them. Error: no plan fits into memory.
+Result<PlanSearch> search_plans(const Run& run, std::size_t keep, PlanSpace space = PlanSpace::usual, unsigned workers = 0);
 
 /// The run with the plan and micro-batch of a search's result.
 Run with_plan(const Run& run, const RankedPlan& ranked);

@@ -64,7 +64,7 @@ class Predictor {
     const Graph step = graph(batch, new_tokens, past);
     if (run_.chips == 1) return demand_of(step);
     const StepTemplate kept = make_template({&step, nullptr}, nullptr, run_.plan);
-    const StageMemory m = inference_memory(kept, kept.prefix(), run_.plan, static_cast<int>(microbatches(batch)));
+    const StageMemory m = inference_memory(kept, run_.plan, static_cast<int>(microbatches(batch)));
     return {m.weights, m.experts, m.kv_cache, m.activations};
   }
 
@@ -102,7 +102,7 @@ class Predictor {
   Phase single_step(std::string name, const Graph& step, double tokens, bool autoregressive) const {
     Phase phase = evaluator_->evaluate(std::move(name), step, tokens, double(run_.chips) / run_.plan.pipeline);
     phase.layers = layer_totals(phase, step);
-    if (run_.chips > 1) compose(phase, step, autoregressive);
+    if (run_.chips > 1 || run_.host_overhead.value > 0) compose(phase, step, autoregressive);
     return phase;
   }
 
@@ -110,9 +110,9 @@ class Predictor {
     const Evaluated forward{&step, &phase};
     const StepTemplate costs = make_template(forward, nullptr, run_.plan);
     const double passes = microbatches(batch_);
-    Exchanges exchanges;
+    Exchanges exchanges{.host = run_.host_overhead.value};
     if (run_.plan.pipeline > 1) exchanges.boundary = hand_over(phase, costs.boundary, passes);
-    const StepTime time = compose_inference(costs, costs.prefix(), run_.plan, static_cast<int>(passes), exchanges, autoregressive);
+    const StepTime time = compose_inference(costs, run_.plan, static_cast<int>(passes), exchanges, autoregressive);
     phase.elapsed = Seconds{time.seconds};
     phase.timeline = time.parts;
     phase.pipeline = time.shape;

@@ -23,8 +23,8 @@ class TrainingPredictor {
     if (auto divides = count_microbatches(); !divides) return fail(divides.error());
     std::vector<NetworkUse> uses;
     const Exchanges exchanges = training_exchanges(run_, costs_, plan_, microbatches_, network_, placed_, &uses);
-    const StepTime time = compose_training(costs_.step, costs_.prefix, plan_, microbatches_, exchanges, bytes_);
-    const StageMemory memory = training_memory(costs_.step, costs_.prefix, plan_, microbatches_, time.pipeline, bytes_);
+    const StepTime time = compose_training(costs_.step, plan_, microbatches_, exchanges, bytes_);
+    const StageMemory memory = training_memory(costs_.step, plan_, microbatches_, time.pipeline, bytes_);
     Estimate estimate = describe(run_, fit(machine_, {}, {memory.weights + memory.gradients + memory.optimizer, memory.experts, 0, memory.activations}));
     Phase phase = joined(time);
     phase.exchanges = std::move(uses);
@@ -40,7 +40,7 @@ class TrainingPredictor {
     const Workload& w = run_.workload;
     const double pass = w.micro_batch * plan_.data, count = w.global_batch / pass;
     if (count != std::floor(count) || count < 1)
-      return fail({run_.workload_at, fmt::format("global_batch {} is no multiple of micro_batch {} x data {}", w.global_batch, w.micro_batch, plan_.data), fmt::format("{} or {} would be", std::max(1.0, std::floor(count)) * pass, std::ceil(count) * pass)});
+      return fail({run_.workload_at, fmt::format("global_batch {} is no multiple of micro_batch {} x data {}", w.global_batch, w.micro_batch, plan_.data), count < 1 ? fmt::format("{} would be", pass) : fmt::format("{} or {} would be", std::floor(count) * pass, std::ceil(count) * pass)});
     if (plan_.microbatches > 0 && plan_.microbatches != count)
       return fail({run_.plan_at, fmt::format("{} micro-batches, but global_batch {} over micro_batch {} x data {} makes {}", plan_.microbatches, w.global_batch, w.micro_batch, plan_.data, count), "leave microbatches out, or change micro_batch"});
     microbatches_ = static_cast<int>(std::min(count, 1e9));

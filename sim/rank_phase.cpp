@@ -5,13 +5,12 @@
 #include "sim/summarise.hpp"
 
 namespace gambrel::sim {
-namespace {
 
 DataType sent_type(const models::Graph& graph, const models::Op& op) {
   return op.uses.empty() ? DataType(Format::bf16) : graph.tensor(op.uses.front().tensor).type;
 }
 
-}  // namespace
+bool sends(const models::Communication& communication) { return communication.ranks > 1 && communication.bytes > 0 && !communication.backward_only; }
 
 RankGroup group_of(const models::Communication& communication, const Placed& placed) {
   const RankGroup group = placed.of(communication.axis);
@@ -43,7 +42,7 @@ void RankEvaluator::communicate(OpEstimate& row, const models::Communication& co
                           .ranks = communication.ranks, .bytes = Bytes{communication.bytes}};
   row.time = row.time_low = row.time_high = row.roofline = Seconds{0};
   row.bound = "network";
-  if (!network_ || communication.ranks <= 1 || communication.bytes <= 0 || communication.backward_only) return;
+  if (!network_ || !sends(communication)) return;
   const NetworkCost cost = network_->cost({communication.kind, communication.bytes, type}, group_of(communication, placed_));
   const double steps = communication.steps;
   row.t_net = row.roofline = Seconds{steps * cost.floor_s};

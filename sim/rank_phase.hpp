@@ -28,6 +28,10 @@ class RankEvaluator {
   const Placed& placed_;
 };
 
+/// The format that a collective operator of a graph sends, and whether this pass sends anything.
+DataType sent_type(const models::Graph& graph, const models::Op& op);
+bool sends(const models::Communication& communication);
+
 /// The ranks that a collective of a graph joins.
 RankGroup group_of(const models::Communication& communication, const Placed& placed);
 

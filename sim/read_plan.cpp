@@ -74,16 +74,17 @@ Result<void> complete(const Node& document, const Node& plan, Run& run) {
   ParallelismPlan& p = run.plan;
   const double used = double(p.tensor) * p.context * p.pipeline;
   const Node* chips = document.find("chips");
-  if (chips && !plan.find("data")) p.data = std::max(1, static_cast<int>(chips->number / used));
+  run.chips = whole(document, "chips", 1);
+  if (chips && !plan.find("data")) p.data = std::max(1, static_cast<int>(run.chips / used));
   const double product = used * p.data;
-  run.chips = chips ? static_cast<int>(chips->number) : static_cast<int>(std::min(product, 1e9));
+  if (!chips) run.chips = static_cast<int>(std::min(product, 1e9));
   if (product != run.chips) {
     const bool divides = std::fmod(run.chips, used) == 0;
     return fail({plan.at, fmt::format("tensor {} x context {} x pipeline {} x data {} = {} chips, not {}", p.tensor, p.context, p.pipeline, p.data, product, run.chips),
                  divides ? fmt::format("data: {} would fit", run.chips / used) : fmt::format("tensor x context x pipeline must divide {}", run.chips)});
   }
   const int rest = p.tensor * p.context * p.data;
-  if (!plan.find("expert_data")) p.expert_data = std::max(1, rest / (p.expert * p.expert_tensor));
+  if (!plan.find("expert_data")) p.expert_data = std::max(1, static_cast<int>(rest / (double(p.expert) * p.expert_tensor)));
   return {};
 }
 
@@ -132,7 +133,7 @@ Result<void> read_plan(const Node& document, Run& run) {
   if (plan->is_mapping()) return read_mapping(document, *plan, run);
   if (plan->text != "best") return fail({plan->at, fmt::format("'{}' is no plan", plan->text), "best, or a mapping: {tensor: 8, pipeline: 4}"});
   run.best_plan = true;
-  run.chips = static_cast<int>(document.number_or("chips", run.system.pools.front().chips()));
+  run.chips = whole(document, "chips", run.system.pools.front().chips());
   return check_chips(run);
 }
 

@@ -210,7 +210,7 @@ Result<Run> read_run(const Catalog& catalog, Node document, const std::vector<Se
   run.id = docs.run.text_or("run", id_of(docs.run));
   if (auto sections = read_sections(docs.run, run); !sections) return fail(sections.error());
   if (run.calibrated) {
-    auto book = CalibrationBook::load(catalog, run.system.chip());
+    auto book = CalibrationBook::load(catalog, run.system.chip(), run.system.id);
     if (!book) return fail(book.error());
     run.calibration = std::move(*book);
   }

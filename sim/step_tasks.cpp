@@ -11,6 +11,22 @@ namespace {
 /// "layers.0-31" of "layers.0-31.attn.qkv"; the name itself outside the layers.
 std::string_view block_of(std::string_view name) { return name.starts_with("layers.") ? name.substr(0, name.find('.', 7)) : name; }
 
+/// A pipeline that only goes forward: each stage and each link takes the micro-batches in their order.
+PlacedTasks forward_tasks(const PipelineShape& shape, std::size_t most) {
+  const auto stages = static_cast<std::uint32_t>(shape.stages);
+  const int drawn = static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(shape.microbatches), most / (2 * stages)));
+  PlacedTasks result;
+  for (int m = 0; m < drawn; ++m)
+    for (std::uint32_t s = 0; s < stages; ++s) {
+      const auto self = static_cast<std::uint32_t>(result.tasks.size());
+      result.tasks.push_back({fmt::format("F{}", m), s, compute_stream, shape.work[s].forward, s > 0 ? std::vector{self - 1} : std::vector<std::uint32_t>{}});
+      if (s + 1 < stages) result.tasks.push_back({fmt::format("send F{}", m), s, onward_stream, shape.work[s].send, {self}});
+    }
+  result.when = schedule(result.tasks);
+  if (drawn < shape.microbatches) result.note = fmt::format("drawn: the first {} of {} micro-batches", drawn, shape.microbatches);
+  return result;
+}
+
 class Drawing {
  public:
   explicit Drawing(std::size_t most) : most_(most) {}
@@ -31,7 +47,7 @@ class Drawing {
   }
 
   void passes(const Phase& phase) {
-    PlacedTasks drawn = placed_tasks(phase.pipeline, room());
+    PlacedTasks drawn = phase.tails.empty() ? forward_tasks(phase.pipeline, room()) : placed_tasks(phase.pipeline, room());
     note(drawn.note);
     const auto shift = static_cast<std::uint32_t>(out_.tasks.size());
     for (std::size_t i = 0; i < drawn.tasks.size(); ++i) {

@@ -20,18 +20,28 @@ PartCost combine(const PartCost& a, const PartCost& b, F f) {
           f(a.kv_cache, b.kv_cache), f(a.saved, b.saved)};
 }
 
+/// Part 0 is the embedding, 1 the head, 2 + i the i-th block.
+PartCost& part_at(StepTemplate& step, std::size_t index) { return index == 0 ? step.embedding : index == 1 ? step.head : step.blocks[index - 2].layer; }
+
+PassCost& pass_at(StepTemplate& step, std::size_t index) {
+  PartCost& part = part_at(step, index / 3);
+  return index % 3 == 0 ? part.forward : index % 3 == 1 ? part.backward_inputs : part.backward_weights;
+}
+
 /// Finds the part of a template that an operator belongs to.
 class Parts {
  public:
   explicit Parts(StepTemplate& into) : into_(into) {}
 
-  PartCost& of(const Op& op) {
-    if (op.part == ModelPart::embedding) return into_.embedding;
-    if (op.part == ModelPart::head) return into_.head;
+  std::size_t index_of(const Op& op) {
+    if (op.part == ModelPart::embedding) return 0;
+    if (op.part == ModelPart::head) return 1;
     const auto found = std::ranges::find_if(into_.blocks, [&](const Block& b) { return b.first == op.first_layer && b.step == op.layer_step; });
-    if (found != into_.blocks.end()) return found->layer;
-    return into_.blocks.emplace_back(Block{op.first_layer, op.layer_step, static_cast<int>(op.count), {}}).layer;
+    const auto block = static_cast<std::size_t>(found - into_.blocks.begin());
+    if (found == into_.blocks.end()) into_.blocks.push_back({op.first_layer, op.layer_step, static_cast<int>(op.count), {}});
+    return 2 + block;
   }
+  PartCost& of(const Op& op) { return part_at(into_, index_of(op)); }
 
  private:
   StepTemplate& into_;
@@ -56,42 +66,21 @@ double hidden_share(const models::Communication& c, const ParallelismPlan& plan)
   return 0;
 }
 
-void add_operator(PassCost& pass, const Op& op, const OpEstimate& row, const ParallelismPlan& plan) {
-  if (!op.communication) {
-    pass.compute += row.time.value;
-    return;
-  }
-  const double hidden = hidden_share(*op.communication, plan) * row.time.value;
-  pass.hidden += hidden;
-  pass.network += row.time.value - hidden;
-}
-
-/// The blocks of a ring that attention hides; kept apart until a part is complete.
-struct Ring {
-  double sent = 0, attention = 0;
-};
-
-void hide(PassCost& pass, const Ring& ring) {
-  const double hidden = std::min(ring.sent, ring.attention);
-  pass.network += ring.sent - hidden;
-  pass.hidden += hidden;
-}
-
-template <class Select>
-void add_passes(const Evaluated& e, const ParallelismPlan& plan, Parts& parts, Select select) {
+/// `passes_from`: 0 for the forward pass, 1 for the backward one.
+void add_passes(const Evaluated& e, const ParallelismPlan& plan, std::size_t passes_from, Parts& parts, OpenTemplate& out) {
   if (!e.phase) return;
-  std::vector<std::pair<PassCost*, Ring>> rings;
   for (std::size_t i = 0; i < e.graph->ops().size(); ++i) {
     const Op& op = e.graph->ops()[i];
-    const OpEstimate& row = e.phase->ops[i];
-    PassCost& pass = select(parts.of(op), op);
-    if (!goes_round(op)) add_operator(pass, op, row, plan);
-    if (!goes_round(op) && !is_attention(op)) continue;
-    auto found = std::ranges::find(rings, &pass, &std::pair<PassCost*, Ring>::first);
-    Ring& ring = found != rings.end() ? found->second : rings.emplace_back(&pass, Ring{}).second;
-    (goes_round(op) ? ring.sent : ring.attention) += row.time.value;
+    const double seconds = e.phase->ops[i].time.value;
+    const std::size_t pass = 3 * parts.index_of(op) + passes_from + (passes_from > 0 && is_weight_gradient(op) ? 1 : 0);
+    out.attention.resize(std::max(out.attention.size(), pass + 1));
+    if (op.communication) {
+      out.messages.push_back({static_cast<std::uint32_t>(pass), goes_round(op), hidden_share(*op.communication, plan), &op, e.graph, seconds});
+      continue;
+    }
+    pass_at(out.closed, pass).compute += seconds;
+    if (is_attention(op)) out.attention[pass] += seconds;
   }
-  for (const auto& [pass, ring] : rings) hide(*pass, ring);
 }
 
 void add_kept(const models::Tensor& tensor, PartCost& part) {
@@ -105,13 +94,13 @@ void add_kept(const models::Tensor& tensor, PartCost& part) {
 
 /// Each tensor once in each part that reads it: a tied table is kept by the first and by the last stage.
 void add_kept(const models::Graph& graph, Parts& parts, StepTemplate& out) {
-  std::set<std::pair<const PartCost*, models::TensorId>> seen;
+  std::set<std::pair<std::size_t, models::TensorId>> seen;
   for (const Op& op : graph.ops())
     for (const models::Use& use : op.uses) {
       const models::Tensor& tensor = graph.tensor(use.tensor);
-      if (tensor.role == Role::activation || !seen.emplace(&parts.of(op), use.tensor).second) continue;
+      if (tensor.role == Role::activation || !seen.emplace(parts.index_of(op), use.tensor).second) continue;
       add_kept(tensor, parts.of(op));
-      if (op.part == ModelPart::head && seen.contains({&out.embedding, use.tensor})) out.tied_parameters += tensor.elements();
+      if (op.part == ModelPart::head && seen.contains({0, use.tensor})) out.tied_parameters += tensor.elements();
     }
 }
 
@@ -132,34 +121,59 @@ PassCost& PassCost::operator+=(const PassCost& o) {
 }
 
 PartCost operator+(const PartCost& a, const PartCost& b) { return combine(a, b, [](double x, double y) { return x + y; }); }
-PartCost operator-(const PartCost& a, const PartCost& b) { return combine(a, b, [](double x, double y) { return x - y; }); }
+PartCost operator*(double count, const PartCost& part) { return combine(part, part, [count](double x, double) { return count * x; }); }
 
-std::vector<PartCost> StepTemplate::prefix() const {
-  std::vector<const PartCost*> of(static_cast<std::size_t>(layers), nullptr);
-  for (const Block& b : blocks)
-    for (int i = 0; i < b.count; ++i) of[static_cast<std::size_t>(b.first + i * b.step)] = &b.layer;
-  std::vector<PartCost> sums(1);
-  for (const PartCost* layer : of) sums.push_back(layer ? sums.back() + *layer : sums.back());
-  return sums;
+PartCost StepTemplate::all_layers() const {
+  PartCost sum;
+  for (const Block& b : blocks) sum = sum + b.count * b.layer;
+  return sum;
 }
 
-StepTemplate make_template(const Evaluated& forward, const Evaluated* backward, const ParallelismPlan& plan) {
-  StepTemplate out;
-  out.blocks.reserve(forward.graph->ops().size());  // parts are referred to while blocks are added
+/// Blocks of a ring are sent while attention works on those before; what is longer than it is exposed.
+void OpenTemplate::close(const std::vector<double>& seconds, StepTemplate& out) const {
+  for (std::size_t pass = 0; pass < 3 * (2 + out.blocks.size()); ++pass) pass_at(out, pass).network = pass_at(out, pass).hidden = 0;
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    PassCost& pass = pass_at(out, messages[i].pass);
+    const double hidden = messages[i].round ? 0 : messages[i].hidden_share * seconds[i];
+    pass.hidden += hidden;
+    pass.network += messages[i].round ? 0 : seconds[i] - hidden;
+  }
+  for (std::size_t pass = 0; pass < attention.size(); ++pass) {
+    double sent = 0;
+    for (std::size_t i = 0; i < messages.size(); ++i) sent += messages[i].round && messages[i].pass == pass ? seconds[i] : 0;
+    const double hidden = std::min(sent, attention[pass]);
+    pass_at(out, pass).network += sent - hidden;
+    pass_at(out, pass).hidden += hidden;
+  }
+}
+
+OpenTemplate open_template(const Evaluated& forward, const Evaluated* backward, const ParallelismPlan& plan) {
+  OpenTemplate open;
+  StepTemplate& out = open.closed;
   Parts parts(out);
-  add_passes(forward, plan, parts, [](PartCost& part, const Op&) -> PassCost& { return part.forward; });
-  if (backward) add_passes(*backward, plan, parts, [](PartCost& part, const Op& op) -> PassCost& { return is_weight_gradient(op) ? part.backward_weights : part.backward_inputs; });
+  add_passes(forward, plan, 0, parts, open);
+  if (backward) add_passes(*backward, plan, 1, parts, open);
   add_kept(*forward.graph, parts, out);
   for (const Block& b : out.blocks) out.layers = std::max(out.layers, b.first + (b.count - 1) * b.step + 1);
   out.boundary = boundary_bytes(*forward.graph);
-  out.working = forward.graph->peak_activation_bytes();
-  if (backward) {
-    const models::SavedActivations saved = models::saved_activations(*forward.graph, plan.recompute);
-    for (Block& b : out.blocks) b.layer.saved = saved.per_layer;
-    out.embedding.saved = saved.embedding;
-    out.head.saved = saved.head;
-    out.working = saved.working;
+  if (!backward) {
+    out.working = forward.graph->peak_activation_bytes();
+    return open;
   }
+  const models::SavedActivations saved = models::saved_activations(*forward.graph, plan.recompute);
+  for (Block& b : out.blocks) b.layer.saved = saved.per_layer;
+  out.embedding.saved = saved.embedding;
+  out.head.saved = saved.head;
+  out.working = saved.working;
+  return open;
+}
+
+StepTemplate make_template(const Evaluated& forward, const Evaluated* backward, const ParallelismPlan& plan) {
+  OpenTemplate open = open_template(forward, backward, plan);
+  std::vector<double> seconds;
+  for (const OpenTemplate::Message& message : open.messages) seconds.push_back(message.seconds);
+  StepTemplate out = open.closed;
+  open.close(seconds, out);
   return out;
 }
 

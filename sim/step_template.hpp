@@ -2,6 +2,7 @@
 // parallelism are composed from. Depends on the shards and the micro-batch, not on how many stages or replicas there are.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "models/backward.hpp"
@@ -41,8 +42,7 @@ struct StepTemplate {
   double working = 0;            ///< activation bytes alive beside the saved ones
   double tied_parameters = 0;    ///< of a table that both the first and the last stage hold
 
-  /// [i]: the sum over layers 0 ... i - 1.
-  std::vector<PartCost> prefix() const;
+  PartCost all_layers() const;
 };
 
 /// A graph with the figures of its operators, row for row; without them only what is kept is worked out.
@@ -54,8 +54,30 @@ struct Evaluated {
 /// `backward`: null for inference.
 StepTemplate make_template(const Evaluated& forward, const Evaluated* backward, const ParallelismPlan& plan);
 
+/// A template that does not know yet how long its collectives take: that depends on where the axes lie on the network,
+/// nothing else does. make_template closes it with the times of the rows.
+struct OpenTemplate {
+  /// A collective, in the pass of the part that waits for it.
+  struct Message {
+    std::uint32_t pass = 0;        ///< index into StepTemplate's passes: 3 x part + 0 forward, 1 inputs, 2 weights
+    bool round = false;            ///< goes round while attention works
+    double hidden_share = 0;
+    const models::Op* op = nullptr;
+    const models::Graph* graph = nullptr;
+    double seconds = 0;            ///< as the row says
+  };
+  StepTemplate closed;             ///< but for network and hidden seconds
+  std::vector<Message> messages;   ///< forward's, then backward's
+  std::vector<double> attention;   ///< [pass] seconds that a ring's blocks hide behind
+
+  /// `out` must be a copy of `closed`, or have been closed from this before; `seconds` of each message.
+  void close(const std::vector<double>& seconds, StepTemplate& out) const;
+};
+OpenTemplate open_template(const Evaluated& forward, const Evaluated* backward, const ParallelismPlan& plan);
+
 PartCost operator+(const PartCost& a, const PartCost& b);
-PartCost operator-(const PartCost& a, const PartCost& b);
+/// `count` parts alike.
+PartCost operator*(double count, const PartCost& part);
 
 /// Layers [first, last) of each virtual stage, chunk by chunk: chunk c of stage s is number c x stages + s. What does not
 /// divide goes to the middle ones, since the first and the last stage have the embedding and the head as well.

@@ -24,7 +24,7 @@ std::string bound_name(const OpEstimate& op, const std::vector<std::string>& lev
 void settle(OpEstimate& op, const Phase& phase) {
   const double main = op.levels[phase.main_level].bytes.value;
   op.intensity = FlopsPerByte{main > 0 ? op.flops.value / main : 0};
-  if (op.bound != "launch") op.bound = bound_name(op, phase.levels);
+  if (op.bound != "launch" && !op.message) op.bound = bound_name(op, phase.levels);
 }
 
 /// Adds one operator's executions to a total.

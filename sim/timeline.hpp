@@ -97,4 +97,8 @@ PlacedTasks placed_tasks(const PipelineShape& shape, std::size_t most = 200'000)
 /// until the pipeline repeats itself, in buffers kept by the thread.
 PipelineTime closed_form(const PipelineShape& shape);
 
+/// No more than closed_form's seconds, in O(stages x chunks) whatever the stages: the busiest stage with the way to it and
+/// back, or all stages as light as the lightest. Mostly within some percent.
+double least_seconds(const PipelineShape& shape);
+
 }  // namespace gambrel::sim

@@ -9,14 +9,6 @@ namespace {
 
 using models::MeshAxis;
 
-models::Step step_of(const Run& run, double micro_batch) {
-  models::Step step = run.step(micro_batch, run.workload.sequence, 0);
-  step.logits = run.workload.sequence;
-  step.training = true;
-  step.dropout = run.workload.dropout;
-  return step;
-}
-
 DataType weight_type(const Run& run) { return run.policy().at("layers.0.attn.qkv").weights; }
 
 /// Asks the network for one kind of collective, and lists it.
@@ -43,8 +35,26 @@ class Asker {
 
 }  // namespace
 
+models::Step training_step(const Run& run, double micro_batch) {
+  models::Step step = run.step(micro_batch, run.workload.sequence, 0);
+  step.logits = run.workload.sequence;
+  step.training = true;
+  step.fused_experts = false;  // the backward pass needs what lies between an expert's products
+  step.dropout = run.workload.dropout;
+  return step;
+}
+
+double optimizer_per_parameter(const Run& run, const models::Graph& forward, const StepTemplate& step, const RankEvaluator& evaluator) {
+  double seconds = 0;
+  const models::Graph unshared = models::optimizer_step(forward, run.training, 1, 1);
+  for (const OpEstimate& op : evaluator.evaluate("optimizer", unshared, 0, 1).ops) seconds += op.time.value * op.count;
+  const PartCost all = step.all_layers() + step.embedding + step.head;
+  const double parameters = all.dense_parameters + all.expert_parameters;
+  return parameters > 0 ? seconds / parameters : 0;
+}
+
 TrainingCosts training_costs(const Run& run, const ParallelismPlan& plan, double micro_batch, const Machine& machine, const Network* network, const Placed& placed) {
-  TrainingCosts c{.forward = models::build(run.model, run.policy(), step_of(run, micro_batch), plan.sharding())};
+  TrainingCosts c{.forward = models::build(run.model, run.policy(), training_step(run, micro_batch), plan.sharding())};
   c.backward = models::backward(c.forward, plan.recompute, run.training);
   const bool shared = plan.zero > 0;
   c.optimizer = models::optimizer_step(c.forward, run.training, shared ? 1.0 / (double(plan.data) * plan.context) : 1, shared ? 1.0 / plan.expert_data : 1);
@@ -56,13 +66,7 @@ TrainingCosts training_costs(const Run& run, const ParallelismPlan& plan, double
   c.optimizer_phase = evaluator.evaluate("optimizer", c.optimizer, 0, ranks);
   const Evaluated forward{&c.forward, &c.forward_phase}, backward{&c.backward, &c.backward_phase};
   c.step = make_template(forward, &backward, plan);
-  c.prefix = c.step.prefix();
-  double seconds = 0;
-  const models::Graph unshared = models::optimizer_step(c.forward, run.training, 1, 1);
-  for (const OpEstimate& op : evaluator.evaluate("optimizer", unshared, 0, ranks).ops) seconds += op.time.value * op.count;
-  const PartCost all = c.prefix.back() + c.step.embedding + c.step.head;
-  const double parameters = all.dense_parameters + all.expert_parameters;
-  c.optimizer_per_parameter = parameters > 0 ? seconds / parameters : 0;
+  c.optimizer_per_parameter = optimizer_per_parameter(run, c.forward, c.step, evaluator);
   return c;
 }
 
@@ -75,9 +79,13 @@ ParameterBytes parameter_bytes(const Run& run) {
 
 Exchanges training_exchanges(const Run& run, const TrainingCosts& costs, const ParallelismPlan& plan, int microbatches, const Network* network,
                              const Placed& placed, std::vector<NetworkUse>* uses) {
+  return training_exchanges(run, costs.step, costs.optimizer_per_parameter, plan, microbatches, network, placed, uses);
+}
+
+Exchanges training_exchanges(const Run& run, const StepTemplate& step, double optimizer_per_parameter, const ParallelismPlan& plan, int microbatches,
+                             const Network* network, const Placed& placed, std::vector<NetworkUse>* uses) {
   using enum CollectiveKind;
-  const StepTemplate& step = costs.step;
-  const PartCost& all = costs.prefix.back();
+  const PartCost all = step.all_layers();
   const ParameterBytes bytes = parameter_bytes(run);
   const DataType weight = weight_type(run), reduced = run.training.reduced;
   const int stages = plan.pipeline;
@@ -88,7 +96,7 @@ Exchanges training_exchanges(const Run& run, const TrainingCosts& costs, const P
   const RankGroup& experts = placed.of(MeshAxis::expert_data);
   const double stride = placed.of(MeshAxis::pipeline).stride;
   Asker asker(network, uses);
-  Exchanges e{.optimizer_per_parameter = costs.optimizer_per_parameter, .host = run.host_overhead.value};
+  Exchanges e{.optimizer_per_parameter = optimizer_per_parameter, .host = run.host_overhead.value};
   e.boundary = asker.ask(point_to_point, "pipeline", step.boundary, Format::bf16, {stages > 1 ? 2.0 : 1.0, stride}, 2.0 * microbatches * plan.interleave);
   e.dense_reduce = asker.ask(reduction, "data", all.dense_parameters / parts * bytes.reduced, reduced, placed.gradients, passes);
   e.expert_reduce = asker.ask(reduction, "expert_data", all.expert_parameters / parts * bytes.reduced, reduced, experts, passes);

@@ -33,11 +33,11 @@ StepTemplate small_step() {
 constexpr double layer_forward = 1, layer_backward = 3;
 
 StepTime trained(const StepTemplate& step, const ParallelismPlan& plan, int microbatches, const Exchanges& exchanges = {}, const ParameterBytes& bytes = {}) {
-  return compose_training(step, step.prefix(), plan, microbatches, exchanges, bytes);
+  return compose_training(step, plan, microbatches, exchanges, bytes);
 }
 
 StageMemory kept(const StepTemplate& step, const ParallelismPlan& plan, int microbatches) {
-  return training_memory(step, step.prefix(), plan, microbatches, trained(step, plan, microbatches).pipeline, {});
+  return training_memory(step, plan, microbatches, trained(step, plan, microbatches).pipeline, {});
 }
 
 double sum(const StepTimeline& t) { return t.compute.value + t.exposed_network.value + t.bubble.value + t.overhead.value; }
@@ -195,14 +195,14 @@ TEST_CASE("compose: prefill runs through the stages once and then at the slowest
   StepTemplate step = small_step();
   step.head.forward.compute = 3;  // stages of 2, 2, 2, 5 s
   const ParallelismPlan plan{.pipeline = 4};
-  const auto time = [&](int microbatches, bool autoregressive, const Exchanges& e = {}) { return compose_inference(step, step.prefix(), plan, microbatches, e, autoregressive).seconds; };
+  const auto time = [&](int microbatches, bool autoregressive, const Exchanges& e = {}) { return compose_inference(step, plan, microbatches, e, autoregressive).seconds; };
   CHECK(time(1, false) == doctest::Approx(11));
   CHECK(time(3, false) == doctest::Approx(11 + 2 * 5));
   CHECK(time(1, true) == doctest::Approx(11));
   CHECK(time(2, true) == doctest::Approx(11));
   CHECK(time(4, true) == doctest::Approx(20));
   CHECK(time(1, false, {.boundary = {.latency = 0.5}, .host = 1}) == doctest::Approx(11 + 3 * 0.5 + 1));
-  const StepTime whole = compose_inference(step, step.prefix(), plan, 3, {.boundary = {.latency = 0.5}, .host = 1}, false);
+  const StepTime whole = compose_inference(step, plan, 3, {.boundary = {.latency = 0.5}, .host = 1}, false);
   CHECK(sum(whole.parts) == doctest::Approx(whole.seconds));
 }
 
@@ -211,14 +211,14 @@ TEST_CASE("compose: chunks of a stage take turns in inference too") {
   for (const bool autoregressive : {false, true})
     for (int microbatches : {1, 2, 8}) {
       const ParallelismPlan whole{.pipeline = 2}, chunks{.pipeline = 2, .schedule = Schedule::interleaved, .interleave = 2};
-      const auto seconds = [&](const ParallelismPlan& plan) { return compose_inference(step, step.prefix(), plan, microbatches, {}, autoregressive).seconds; };
+      const auto seconds = [&](const ParallelismPlan& plan) { return compose_inference(step, plan, microbatches, {}, autoregressive).seconds; };
       CHECK(seconds(chunks) == doctest::Approx(seconds(whole)));
     }
 }
 
 TEST_CASE("compose: inference keeps weights, and the cache of every micro-batch") {
   const StepTemplate step = small_step();
-  const StageMemory m = inference_memory(step, step.prefix(), {.pipeline = 4}, 3);
+  const StageMemory m = inference_memory(step, {.pipeline = 4}, 3);
   CHECK(m.weights == 500);  // two layers and the embedding
   CHECK(m.kv_cache == 3 * 2 * 7);
   CHECK(m.activations == 3);

@@ -44,6 +44,7 @@ inline sim::Total sample_total(const std::vector<sim::OpEstimate>& ops, double t
       total.levels[i].time += op.count * op.levels[i].time;
     }
   }
+  total.operators = total.time;
   total.intensity = total.flops / total.levels[0].bytes;
   total.bound = "HBM";
   total.bound_share = 0.998;
@@ -154,7 +155,7 @@ inline sim::Estimate sample_generation() {
   prefill.total = sample_total(prefill.ops, 32 * 512);
   prefill.total.bound = "compute";
   run.phases.insert(run.phases.begin(), prefill);
-  run.total.time = run.phases[0].total.time + run.phases[1].total.time;
+  run.total.time = run.total.operators = run.phases[0].total.time + run.phases[1].total.time;
   run.serving = sim::Serving{run.phases[0].total.time, run.phases[1].total.time, Seconds{2.1}, 1950};
   return run;
 }

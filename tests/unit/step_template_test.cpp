@@ -37,7 +37,7 @@ double seconds_of(const Phase& phase) {
   return sum;
 }
 
-PartCost whole(const StepTemplate& step) { return step.prefix().back() + step.embedding + step.head; }
+PartCost whole(const StepTemplate& step) { return step.all_layers() + step.embedding + step.head; }
 
 }  // namespace
 
@@ -84,18 +84,18 @@ TEST_CASE("template: a tied table is kept at both ends, and its gradients belong
   CHECK(tied.head.dense_parameters == apart.head.dense_parameters);
 }
 
-TEST_CASE("template: prefix sums give any range of layers") {
+TEST_CASE("template: layers of two kinds are two blocks, each with its own layers") {
   const models::Graph graph = training_graph(model_with(alternating));
   const Phase phase = numbered(graph);
   const StepTemplate step = make_template({&graph, &phase}, nullptr, {});
-  const auto prefix = step.prefix();
-  REQUIRE(prefix.size() == 7);
-  CHECK(prefix.front().forward.seconds() == 0);
-  for (std::size_t i = 0; i < 6; ++i) {
-    const PartCost layer = prefix[i + 1] - prefix[i];
-    CHECK(layer.forward.seconds() == doctest::Approx(step.blocks[i % 2].layer.forward.seconds()));
-    CHECK((layer.experts > 0) == (i % 2 == 1));
+  REQUIRE(step.blocks.size() == 2);
+  for (const Block& block : step.blocks) {
+    CHECK(block.step == 2);
+    CHECK(block.count == 3);
+    CHECK((block.layer.experts > 0) == (block.first == 1));
   }
+  const PartCost layers = step.all_layers();
+  CHECK(layers.forward.seconds() == doctest::Approx(3 * (step.blocks[0].layer.forward.seconds() + step.blocks[1].layer.forward.seconds())));
 }
 
 TEST_CASE("template: what goes from stage to stage is the residual stream, cut by tokens under sequence parallelism") {
