@@ -129,12 +129,7 @@ Result<MeasuredRows> load_measured(const Session& session, const std::string& fi
 }
 
 Result<sim::Split> parse_split(const std::string& text) {
-  sim::Split split;
-  const char* end = text.data() + text.size();
-  if (text.starts_with("hash:")) {
-    const auto [slash, e] = std::from_chars(text.data() + 5, end, split.part);
-    if (e == std::errc{} && slash != end && *slash == '/' && std::from_chars(slash + 1, end, split.parts).ptr == end && split.parts > 0 && split.part < split.parts) return split;
-  }
+  if (const auto split = sim::parse_split(text)) return *split;
   return fail(Diagnostic{{}, fmt::format("'{}' is no split", text), "write hash:K/N with K < N, as in hash:0/2", Fault::usage});
 }
 

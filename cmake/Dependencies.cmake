@@ -6,6 +6,7 @@ find_package(nlohmann_json 3.11 REQUIRED)
 find_package(CLI11 2.1 REQUIRED)
 find_package(Boost 1.74 REQUIRED)
 find_package(Threads REQUIRED)
+find_package(Eigen3 3.4 REQUIRED NO_MODULE)
 
 # Packages without a CMake configuration of their own, and NLopt, whose configuration names no plain library.
 find_path(GAMBREL_MUSTACHE_DIR kainjow/mustache.hpp REQUIRED)
@@ -17,4 +18,4 @@ mark_as_advanced(GAMBREL_MUSTACHE_DIR GAMBREL_VALIJSON_DIR GAMBREL_XXHASH GAMBRE
 # What only our .cpp files include: a consumer of the installed library does not need these packages.
 add_library(gambrel_header_only INTERFACE)
 target_include_directories(gambrel_header_only SYSTEM INTERFACE ${GAMBREL_MUSTACHE_DIR} ${GAMBREL_VALIJSON_DIR})
-target_link_libraries(gambrel_header_only INTERFACE nlohmann_json::nlohmann_json Boost::headers)
+target_link_libraries(gambrel_header_only INTERFACE nlohmann_json::nlohmann_json Boost::headers Eigen3::Eigen)

@@ -1,6 +1,8 @@
 // Training: the backward pass and the optimizer's step of a forward graph, and what is kept between the two passes.
 #pragma once
 
+#include <utility>
+
 #include "models/graph.hpp"
 
 namespace gambrel::models {
@@ -31,6 +33,9 @@ struct SavedActivations {
 };
 /// Korthikanti et al. 2022, arXiv 2205.05198 eq. 1-4 for a GPT layer with dropout.
 SavedActivations saved_activations(const Graph& forward, Recompute recompute);
+
+/// `backward` and `saved_activations` for the price of one.
+std::pair<Graph, SavedActivations> backward_and_saved(const Graph& forward, Recompute recompute, const TrainingPrecision& precision);
 
 /// Gradients are scaled down to a largest norm, over all `ranks` that hold different ones.
 struct GradientNorm {

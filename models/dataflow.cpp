@@ -92,6 +92,7 @@ void mark_flows(const Graph& graph, Dataflow& flow) {
 
 std::vector<std::uint32_t> uses_of(const Op& op, bool write) {
   std::vector<std::uint32_t> found;
+  found.reserve(op.uses.size());
   for (std::uint32_t i = 0; i < op.uses.size(); ++i)
     if (op.uses[i].write == write) found.push_back(i);
   return found;
@@ -106,13 +107,15 @@ bool is_weight(const Tensor& tensor) { return tensor.role == Role::weight || ten
 bool is_loss(OpKind kind) { return kind == OpKind::cross_entropy || kind == OpKind::sampling; }
 
 std::uint32_t read_in_place(const Op& op, std::uint32_t write) {
-  for (std::uint32_t i : reads_of(op))
-    if (op.uses[i].tensor == op.uses[write].tensor) return i;
+  for (std::uint32_t i = 0; i < op.uses.size(); ++i)
+    if (!op.uses[i].write && op.uses[i].tensor == op.uses[write].tensor) return i;
   return no_id;
 }
 
 bool in_place(const Op& op) {
-  return std::ranges::any_of(writes_of(op), [&](std::uint32_t i) { return read_in_place(op, i) != no_id; });
+  for (std::uint32_t i = 0; i < op.uses.size(); ++i)
+    if (op.uses[i].write && read_in_place(op, i) != no_id) return true;
+  return false;
 }
 
 Elementwise elementwise_of(const Graph& graph, const Op& op) {
@@ -138,7 +141,7 @@ bool is_statistics(const Op& op) {
 }
 
 bool lets_through(const Graph& graph, const Op& op, std::uint32_t use) {
-  const bool first = use == reads_of(op).front();
+  const bool first = std::none_of(op.uses.begin(), op.uses.begin() + use, [](const Use& u) { return !u.write; });
   if (op.kind == OpKind::embedding) return is_weight(graph.tensor(op.uses[use].tensor));
   if (op.kind == OpKind::dispatch || is_loss(op.kind)) return first;
   return !is_statistics(op);

@@ -50,11 +50,8 @@ double working_bytes(const BackwardBuilder& builder) {
   return most;
 }
 
-}  // namespace
-
-SavedActivations saved_activations(const Graph& forward, Recompute recompute) {
-  BackwardBuilder builder(forward, recompute, {});
-  builder.run();
+/// What a builder that has run found to be kept. The format of weights' gradients is not asked.
+SavedActivations saved_of(const Graph& forward, const BackwardBuilder& builder) {
   const std::map<Run, double> counts = executions(forward);
   double layers = 0, in_layers = 0;
   for (const auto& [run, count] : counts)
@@ -69,6 +66,17 @@ SavedActivations saved_activations(const Graph& forward, Recompute recompute) {
   if (layers > 0) saved.per_layer = in_layers / layers;
   saved.working = working_bytes(builder);
   return saved;
+}
+
+}  // namespace
+
+SavedActivations saved_activations(const Graph& forward, Recompute recompute) { return backward_and_saved(forward, recompute, {}).second; }
+
+std::pair<Graph, SavedActivations> backward_and_saved(const Graph& forward, Recompute recompute, const TrainingPrecision& precision) {
+  BackwardBuilder builder(forward, recompute, precision);
+  builder.run();
+  const SavedActivations saved = saved_of(forward, builder);
+  return {builder.take(), saved};
 }
 
 }  // namespace gambrel::models

@@ -92,6 +92,7 @@ Node serving_node(const sim::Serving& serving) {
   node.set("tpot_s", number(serving.tpot.value));
   node.set("latency_s", number(serving.latency.value));
   node.set("output_tokens_per_s", number(serving.output_tokens_per_second));
+  node.set("request_rate", number(serving.request_rate));
   return node;
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/text.hpp"
+#include "reports/fleet.hpp"
 #include "reports/format.hpp"
 
 namespace gambrel::reports {
@@ -62,6 +63,8 @@ Node training_node(const sim::TrainingFigures& t) {
   node.set("model_flops_per_s_per_chip", number(t.model_flops_per_chip));
   node.set("hfu", number(t.hfu));
   node.set("goodput", number(t.goodput));
+  node.set("checkpoint_interval_s", t.failures ? number(t.failures->interval) : Node{});
+  node.set("failures_per_day", t.failures ? number(t.failures->failures_per_day) : Node{});
   node.set("days", t.days > 0 ? number(t.days) : Node{});
   return node;
 }
@@ -71,14 +74,18 @@ Node training_node(const sim::TrainingFigures& t) {
 std::vector<Line> plan_lines(const sim::Estimate& run) {
   std::vector<Line> lines;
   if (run.chips > 1) {
-    lines.emplace_back("chips", fmt::format("{} x {}: {}", run.chips, run.chip_name, run.plan));
+    lines.emplace_back("chips", run.pools ? fmt::format("{}: {}", run.chips, run.plan) : fmt::format("{} x {}: {}", run.chips, run.chip_name, run.plan));
     lines.emplace_back("step", timeline_text(run.timeline, run.total.time));
   }
   if (run.training) {
     const sim::TrainingFigures& t = *run.training;
     lines.emplace_back("training", fmt::format("{} tokens a step, {:.4g} tokens/s a chip, {}FLOP/s of the model a chip, HFU {}", spoken_count(t.tokens_per_step), t.tokens_per_second_per_chip, prefixed(t.model_flops_per_chip), percent(t.hfu)));
     if (t.days > 0) lines.emplace_back("duration", fmt::format("{:.4g} days at a goodput of {}", t.days, percent(t.goodput)));
+    if (t.failures) lines.push_back(failures_line(*t.failures));
   }
+  if (run.sites) lines.push_back(sites_line(*run.sites));
+  if (run.pools)
+    for (Line& line : pool_lines(*run.pools)) lines.push_back(std::move(line));
   if (!run.memory.peak.empty()) lines.emplace_back("peak memory", run.memory.peak);
   return lines;
 }
@@ -104,6 +111,8 @@ void set_plan(Node& estimate, const sim::Estimate& run) {
   estimate.set("timeline", timeline_node(run.timeline));
   estimate.set("network", network_node(run));
   if (run.training) estimate.set("training", training_node(*run.training));
+  if (run.sites) estimate.set("sites", sites_node(*run.sites));
+  if (run.pools) estimate.set("pools", pools_node(*run.pools));
   if (run.next_plans.empty()) return;
   Node& plans = estimate.set("next_plans", Node::sequence());
   for (const auto& [plan, time] : run.next_plans) {

@@ -16,7 +16,7 @@ Grid network_grid(const sim::Estimate& run);
 /// The plans of a search after the best one; no rows without a search.
 Grid next_plans_grid(const sim::Estimate& run);
 
-/// Keys `chips`, `plan`, `timeline`, `network`, `training` and `next_plans` of an estimate's JSON.
+/// Keys `chips`, `plan`, `timeline`, `network`, `training`, `sites`, `pools` and `next_plans` of an estimate's JSON.
 void set_plan(Node& estimate, const sim::Estimate& run);
 
 }  // namespace gambrel::reports

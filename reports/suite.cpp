@@ -53,6 +53,8 @@ Grid sets_grid(const std::vector<SuiteSet>& sets) {
     grid.rows.push_back(set_cells(printable(set.name), set.rows.size(), set.model, set.baseline));
     rows += set.rows.size();
   }
+  const SetScore unseen = unseen_score_of(sets);
+  if (unseen.score.rows < score_of(sets).score.rows) grid.rows.push_back(set_cells("not fitted to", unseen.score.rows, unseen, {}));
   grid.rows.push_back(set_cells("all", rows, score_of(sets), baseline_of(sets)));
   grid.total_row = true;
   return grid;
@@ -60,6 +62,7 @@ Grid sets_grid(const std::vector<SuiteSet>& sets) {
 
 std::string note_of(const SuiteRow& row) {
   if (!row.predicted) return "not predicted";
+  if (row.fitted) return row.fits ? "fitted to" : "fitted to, does not fit";
   return row.fits ? "" : "does not fit";
 }
 
@@ -119,6 +122,7 @@ Node row_node(const SuiteRow& row) {
     node.set("provenance", Node::of(row.provenance));
     node.set("bound", Node::of(row.bound));
     node.set("fits", Node::of(row.fits));
+    node.set("fitted", Node::of(row.fitted));
   }
   if (row.baseline) node.set("constant_s", Node::of(*row.baseline));
   if (!row.problem.empty()) node.set("problem", Node::of(row.problem.front().message));
@@ -130,6 +134,7 @@ std::string json(std::string_view name, const std::vector<SuiteSet>& sets) {
   root.set("schema_version", Node::of(static_cast<double>(schema_version)));
   root.set("suite", Node::of(name));
   root.set("all", score_node(score_of(sets)));
+  root.set("not_fitted", score_node(unseen_score_of(sets)));
   root.set("constant", score_node(baseline_of(sets)));
   Node& list = root.set("sets", Node::sequence());
   for (const SuiteSet& set : sets) {

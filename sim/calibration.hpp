@@ -64,6 +64,9 @@ class CalibrationBook {
   /// lower clock: by the cube root of the powers, since voltage goes with the clock.
   double sustained() const;
 
+  /// The chip's own fit of it; nullptr if it has none.
+  const SustainedFit* own_sustained() const { return own_.sustained ? &*own_.sustained : nullptr; }
+
   /// The same constants without those that say how rows were measured: for predictions of whole models.
   CalibrationBook for_models() const;
 

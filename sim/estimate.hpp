@@ -9,6 +9,8 @@
 
 #include "base/data_type.hpp"
 #include "base/quantity.hpp"
+#include "sim/pools.hpp"
+#include "sim/sites.hpp"
 #include "sim/timeline.hpp"
 
 namespace gambrel::sim {
@@ -164,6 +166,7 @@ struct TrainingFigures {
   double model_flops_per_chip = 0;  ///< FLOP/s, recomputation not counted
   double hfu = 0;                   ///< as MFU, recomputation counted
   double days = 0, goodput = 1;     ///< of the whole training, if its tokens are given; share of time that is not lost to failures
+  std::optional<Goodput> failures;  ///< where the rest goes
 };
 
 struct Parameters {
@@ -175,6 +178,7 @@ struct Parameters {
 struct Serving {
   Seconds ttft{0}, tpot{0}, latency{0};
   double output_tokens_per_second = 0;
+  double request_rate = 0;        ///< requests a second
 };
 
 struct Estimate {
@@ -185,6 +189,8 @@ struct Estimate {
   Total total;                    ///< over all phases; levels as phases[0].levels
   std::optional<Serving> serving;
   std::optional<TrainingFigures> training;
+  std::optional<SiteFigures> sites;
+  std::optional<Pools> pools;
   double chips = 1;
   std::string plan;               ///< "tensor 8, pipeline 8"; "" on one chip
   StepTimeline timeline;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <tuple>
 
 namespace gambrel::sim {
 namespace {
@@ -56,12 +57,13 @@ PlanEvaluator::Trained& PlanEvaluator::trained(models::Recompute recompute) {
   auto& trained = trained_[static_cast<std::size_t>(recompute)];
   if (trained) return *trained;
   trained = std::make_unique<Trained>();
-  trained->backward = models::backward(forward_, recompute, run_.training);
+  models::SavedActivations saved;
+  std::tie(trained->backward, saved) = models::backward_and_saved(forward_, recompute, run_.training);
   const Phase backward_phase = evaluator_.evaluate("backward", trained->backward, 0, 1);
   const Evaluated forward{&forward_, &forward_phase_}, backward{&trained->backward, &backward_phase};
   ParallelismPlan plan = choice_.plan;
   plan.recompute = recompute;
-  trained->open = open_template(forward, &backward, plan);
+  trained->open = open_template(forward, &backward, plan, &saved);
   return *trained;
 }
 

@@ -10,6 +10,7 @@
 #include "models/build.hpp"
 #include "sim/compose.hpp"
 #include "sim/plan_search.hpp"
+#include "sim/predict_pools.hpp"
 #include "sim/predict_training.hpp"
 #include "sim/rank_phase.hpp"
 #include "sim/summarise.hpp"
@@ -72,6 +73,7 @@ class Predictor {
   Demand demand(double batch) const {
     const Workload& w = run_.workload;
     if (w.phase != PhaseKind::generate) return demand_of_step(batch, w.new_tokens, w.past_tokens);
+    if (w.prefilled) return demand_of_step(batch, 1, w.input + w.output - 2);
     const Demand prefill = demand_of_step(batch, w.input, 0);
     return w.output > 1 ? largest(prefill, demand_of_step(batch, 1, w.input + w.output - 2)) : prefill;
   }
@@ -157,7 +159,7 @@ class Predictor {
     } else if (w.phase == PhaseKind::decode) {
       estimate.phases.push_back(single_step("decode", graph(batch_, w.new_tokens, w.past_tokens), batch_ * w.new_tokens, true));
     } else {
-      estimate.phases.push_back(single_step("prefill", graph(batch_, w.input, 0), batch_, false));
+      if (!w.prefilled) estimate.phases.push_back(single_step("prefill", graph(batch_, w.input, 0), batch_, false));
       if (w.output > 1) estimate.phases.push_back(decode_steps(w.input, w.input + w.output - 2));
     }
   }
@@ -177,7 +179,7 @@ Result<Estimate> fastest_placement(const Run& run) {
   std::optional<Network> network;
   if (run.chips > 1) network.emplace(run.system, 0, &run.calibration);
   std::optional<Estimate> best;
-  for (const auto& order : axis_orders(run.plan, run.system.pools.front())) {
+  for (const auto& order : orders_of(run)) {
     auto estimate = run.workload.phase == PhaseKind::train ? predict_training(run, network ? &*network : nullptr, order) : Predictor(run, network ? &*network : nullptr, order).predict();
     if (!estimate) return estimate;
     if (!best || estimate->total.time < best->total.time) best = std::move(*estimate);
@@ -193,6 +195,7 @@ Parameters parameters_of(const models::ModelConfig& model) {
 }
 
 Result<Estimate> estimate(const Run& run) {
+  if (!run.pools.empty()) return predict_pools(run);
   if (!run.best_plan) return fastest_placement(run);
   auto search = search_plans(run, plans_listed);
   if (!search) return fail(search.error());

@@ -117,7 +117,9 @@ Result<void> read_mapping(const Node& document, const Node& plan, Run& run) {
   read_schedule(plan, p);
   if (auto read = read_place(plan, p); !read) return read;
   if (auto done = complete(document, plan, run); !done) return done;
-  return check(plan, run);
+  if (auto legal = check(plan, run); !legal) return legal;
+  const Node* sites = plan.find("sites");
+  return sites ? read_sites(*sites, run) : Result<void>{};
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "base/quantity.hpp"
 #include "models/op.hpp"
 #include "sim/read_plan.hpp"
+#include "sim/read_pools.hpp"
 
 namespace gambrel::sim {
 namespace {
@@ -22,7 +23,7 @@ const std::vector<PhaseKeys>& phase_keys() {
   static const std::vector<PhaseKeys> keys{
       {"prefill", {"batch", "new_tokens"}, {"past_tokens", "logits", "routing"}},
       {"decode", {"batch", "context"}, {"new_tokens", "routing"}},
-      {"generate", {"batch", "input", "output"}, {"routing"}},
+      {"generate", {"batch", "input", "output"}, {"routing", "prefill_batch"}},
       {"train", {"global_batch", "sequence"}, {"micro_batch", "tokens", "dropout", "routing"}}};
   return keys;
 }
@@ -76,6 +77,7 @@ Result<void> read_workload(const Node& node, Run& run) {
     w.phase = PhaseKind::generate;
     w.input = node.number_or("input", 1);
     w.output = node.number_or("output", 1);
+    w.prefill_batch = node.number_or("prefill_batch", 0);
   }
   if (const Node* routing = node.find("routing")) {
     const std::string name = routing->text_or("distribution", "uniform");
@@ -143,6 +145,28 @@ Result<void> read_assume(const Node& node, Run& run) {
   return {};
 }
 
+Result<void> read_failures(const Node& node, Run& run) {
+  if (run.workload.phase != PhaseKind::train) return fail({node.at, "reliability is of a training run, and this is none", "workload: {phase: train, ...}, or leave reliability: out"});
+  auto reliability = read_reliability(node);
+  if (!reliability) return fail(reliability.error());
+  run.reliability = *reliability;
+  return {};
+}
+
+/// One plan, or one for each pool, whose chips may have other memory levels.
+Result<void> read_plans(const Node& document, Run& run) {
+  const Node* prefill_batch = document.find("workload")->find("prefill_batch");
+  if (!on_pools(document, run)) {
+    if (prefill_batch) return fail({prefill_batch->at, "prefill_batch needs a pool of its own for prefill", "plan: {prefill: {...}, decode: {...}}, or leave it out"});
+    return read_plan(document, run);
+  }
+  if (auto read = read_pools(document, run); !read) return read;
+  if (const Node* placement = document.find("placement"))
+    for (Run& pool : run.pools)
+      if (auto read = read_placement(*placement, pool); !read) return read;
+  return {};
+}
+
 /// A section as one line for the report: "phase decode, batch 32, context 8192".
 std::string one_line(const Node& section) {
   if (section.is_mapping()) {
@@ -179,8 +203,10 @@ Result<void> read_sections(const Node& document, Run& run) {
   if (const Node* node = document.find("assume"))
     if (auto read = read_assume(*node, run); !read) return read;
   run.calibrated = document.text_or("cost_model", "calibrated") == "calibrated";
-  if (auto read = read_plan(document, run); !read) return read;
-  for (std::string_view key : {"workload", "precision", "sparsity", "fusion", "placement", "plan", "chips", "overhead", "assume", "cost_model"})
+  if (const Node* node = document.find("reliability"))
+    if (auto read = read_failures(*node, run); !read) return read;
+  if (auto read = read_plans(document, run); !read) return read;
+  for (std::string_view key : {"workload", "precision", "sparsity", "fusion", "placement", "plan", "chips", "reliability", "overhead", "assume", "cost_model"})
     if (const Node* node = document.find(key)) run.settings.emplace_back(key, one_line(*node));
   return {};
 }

@@ -214,6 +214,12 @@ Result<Run> read_run(const Catalog& catalog, Node document, const std::vector<Se
     if (!book) return fail(book.error());
     run.calibration = std::move(*book);
   }
+  for (Run& pool : run.pools) {
+    if (!pool.calibrated) continue;
+    auto book = CalibrationBook::load(catalog, pool.system.chip());
+    if (!book) return fail(book.error());
+    pool.calibration = std::move(*book);
+  }
   for (const Setting& s : settings) run.settings.emplace_back("set " + s.path, s.value);
   run.config_hash = hash_of(docs);
   return run;

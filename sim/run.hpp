@@ -18,6 +18,7 @@
 #include "models/precision.hpp"
 #include "sim/calibration.hpp"
 #include "sim/plan.hpp"
+#include "sim/sites.hpp"
 
 namespace gambrel::sim {
 
@@ -29,6 +30,8 @@ struct Workload {
   bool largest_batch = false;   ///< `batch: max`
   double new_tokens = 1, past_tokens = 0;  ///< of prefill and decode; decode's past is context - new_tokens
   double input = 0, output = 0; ///< of generate
+  double prefill_batch = 0;     ///< of generate on pools: sequences of one prefill
+  bool prefilled = false;       ///< of generate: prompts come with their KV cache from another pool
   double global_batch = 1, micro_batch = 1, sequence = 1;  ///< of train: sequences of a step, of one pass, tokens of each
   double tokens = 0;            ///< of train: of the whole training; 0: not given
   bool dropout = false;
@@ -57,6 +60,9 @@ struct Run {
   bool best_plan = false;             ///< the plan is searched for
   int chips = 1;                      ///< that the plan's meshes cover
   Position plan_at;                   ///< for errors that only the prediction finds
+  std::optional<SitePlan> sites;      ///< that share the data axis
+  std::optional<Reliability> reliability;
+  std::vector<Run> pools;             ///< prefill and decode, each on chips of its own; the rest of this run is both's
   models::TrainingPrecision training;
   Seconds host_overhead{0};           ///< of a step: what the host does while the chips wait
   bool calibrated = false;            ///< times from kernel models, where there are constants; else the plain roofline

@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <vector>
 
@@ -34,5 +35,14 @@ Score score(std::span<const double> predicted, std::span<const double> measured)
 }
 
 bool Split::holds(std::string_view key) const { return XXH3_64bits(key.data(), key.size()) % parts == part; }
+
+std::optional<Split> parse_split(std::string_view text) {
+  if (!text.starts_with("hash:")) return std::nullopt;
+  Split split;
+  const char* end = text.data() + text.size();
+  const auto [slash, error] = std::from_chars(text.data() + 5, end, split.part);
+  const bool read = error == std::errc{} && slash != end && *slash == '/' && std::from_chars(slash + 1, end, split.parts).ptr == end;
+  return read && split.part < split.parts ? std::optional(split) : std::nullopt;
+}
 
 }  // namespace gambrel::sim

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -20,5 +21,7 @@ struct Split {
   /// True if the row is in this part: XXH3-64 of the key modulo `parts`.
   bool holds(std::string_view key) const;
 };
+/// Reads "hash:K/N" with K < N.
+std::optional<Split> parse_split(std::string_view text);
 
 }  // namespace gambrel::sim

@@ -38,6 +38,7 @@ PartCost cost_of(const StepTemplate& step, const StageKind& kind) {
     if (kind.layers_of[b] > 0) cost = cost + kind.layers_of[b] * step.blocks[b].layer;
   if (kind.first) cost = cost + step.embedding;
   if (kind.last) cost = cost + step.head;
+  if (kind.first && kind.last) cost.weights -= step.tied_bytes, cost.dense_parameters -= step.tied_parameters;
   return cost;
 }
 

@@ -100,7 +100,7 @@ void add_kept(const models::Graph& graph, Parts& parts, StepTemplate& out) {
       const models::Tensor& tensor = graph.tensor(use.tensor);
       if (tensor.role == Role::activation || !seen.emplace(parts.index_of(op), use.tensor).second) continue;
       add_kept(tensor, parts.of(op));
-      if (op.part == ModelPart::head && seen.contains({0, use.tensor})) out.tied_parameters += tensor.elements();
+      if (op.part == ModelPart::head && seen.contains({0, use.tensor})) out.tied_parameters += tensor.elements(), out.tied_bytes += tensor.bytes();
     }
 }
 
@@ -147,7 +147,7 @@ void OpenTemplate::close(const std::vector<double>& seconds, StepTemplate& out) 
   }
 }
 
-OpenTemplate open_template(const Evaluated& forward, const Evaluated* backward, const ParallelismPlan& plan) {
+OpenTemplate open_template(const Evaluated& forward, const Evaluated* backward, const ParallelismPlan& plan, const models::SavedActivations* known) {
   OpenTemplate open;
   StepTemplate& out = open.closed;
   Parts parts(out);
@@ -160,7 +160,7 @@ OpenTemplate open_template(const Evaluated& forward, const Evaluated* backward, 
     out.working = forward.graph->peak_activation_bytes();
     return open;
   }
-  const models::SavedActivations saved = models::saved_activations(*forward.graph, plan.recompute);
+  const models::SavedActivations saved = known ? *known : models::saved_activations(*forward.graph, plan.recompute);
   for (Block& b : out.blocks) b.layer.saved = saved.per_layer;
   out.embedding.saved = saved.embedding;
   out.head.saved = saved.head;

@@ -40,7 +40,8 @@ struct StepTemplate {
   int layers = 0;
   double boundary = 0;           ///< bytes of activations from one stage to the next
   double working = 0;            ///< activation bytes alive beside the saved ones
-  double tied_parameters = 0;    ///< of a table that both the first and the last stage hold
+  double tied_parameters = 0;    ///< of a table that both the embedding and the head count: two stages hold it, or one once
+  double tied_bytes = 0;
 
   PartCost all_layers() const;
 };
@@ -73,7 +74,8 @@ struct OpenTemplate {
   /// `out` must be a copy of `closed`, or have been closed from this before; `seconds` of each message.
   void close(const std::vector<double>& seconds, StepTemplate& out) const;
 };
-OpenTemplate open_template(const Evaluated& forward, const Evaluated* backward, const ParallelismPlan& plan);
+/// `saved`: of forward under the plan's recomputation, where it is known already.
+OpenTemplate open_template(const Evaluated& forward, const Evaluated* backward, const ParallelismPlan& plan, const models::SavedActivations* saved = nullptr);
 
 PartCost operator+(const PartCost& a, const PartCost& b);
 /// `count` parts alike.

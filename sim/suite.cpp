@@ -133,6 +133,11 @@ SetScore score_of(const std::vector<const SuiteRow*>& rows, std::optional<double
   return out;
 }
 
+bool was_fitted(const SustainedFit* fit, const std::string& key) {
+  const auto split = fit ? parse_split(fit->split) : std::nullopt;
+  return split && split->holds(key);
+}
+
 std::vector<const SuiteRow*> rows_of(const std::vector<SuiteSet>& sets) {
   std::vector<const SuiteRow*> rows;
   for (const SuiteSet& set : sets)
@@ -183,13 +188,22 @@ Result<std::vector<SuiteSet>> read_suite(const Catalog& catalog, std::string_vie
 }
 
 void predict(SuiteSet& set, const Predictor& predictor) {
-  for (SuiteRow& row : set.rows) predict(row, predictor);
+  for (SuiteRow& row : set.rows) {
+    predict(row, predictor);
+    row.fitted = row.run && was_fitted(row.run->calibration.own_sustained(), set.name + " " + row.name);
+  }
   set_baselines(set.rows);
   set.model = score_of(rows_of(set), &SuiteRow::predicted);
   set.baseline = score_of(rows_of(set), &SuiteRow::baseline);
 }
 
 SetScore score_of(const std::vector<SuiteSet>& sets) { return score_of(rows_of(sets), &SuiteRow::predicted); }
+SetScore unseen_score_of(const std::vector<SuiteSet>& sets) {
+  std::vector<const SuiteRow*> rows = rows_of(sets);
+  std::erase_if(rows, [](const SuiteRow* row) { return row->fitted; });
+  return score_of(rows, &SuiteRow::predicted);
+}
+
 SetScore baseline_of(const std::vector<SuiteSet>& sets) { return score_of(rows_of(sets), &SuiteRow::baseline); }
 
 }  // namespace gambrel::sim

@@ -36,6 +36,7 @@ struct SuiteRow {
   std::string provenance;           ///< of the operators that take most of the predicted time
   std::string bound;                ///< what bounds most of it
   bool fits = true;                 ///< in the memory, says the prediction
+  bool fitted = false;              ///< the chip's sustained share was fitted to this row too
   Diagnostics problem;
 };
 
@@ -72,5 +73,7 @@ std::optional<SustainedFit> fit_sustained(std::vector<SuiteSet>& sets, const std
 /// The same figures over several sets.
 SetScore score_of(const std::vector<SuiteSet>& sets);
 SetScore baseline_of(const std::vector<SuiteSet>& sets);
+/// Of the rows that no constant was fitted to.
+SetScore unseen_score_of(const std::vector<SuiteSet>& sets);
 
 }  // namespace gambrel::sim

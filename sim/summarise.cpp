@@ -87,7 +87,14 @@ void replace_time(Total& total, Seconds elapsed) {
   if (elapsed.value <= 0 || total.time.value <= 0) return;
   const double ratio = elapsed / total.time;
   total.time = elapsed, total.time_low = total.time_low * ratio, total.time_high = total.time_high * ratio;
-  total.roofline = total.roofline * ratio;  // in proportion: not composed anew
+}
+
+/// A bound of what was composed: operators without collectives, spread evenly over the stages, nothing waiting.
+Seconds composed_roofline(const Phase& phase) {
+  Seconds sum{0};
+  for (const OpEstimate& op : phase.ops)
+    if (!op.message) sum += op.roofline * op.count;
+  return sum / std::max(1, phase.pipeline.stages);
 }
 
 void add(StepTimeline& sum, const StepTimeline& part) {
@@ -106,6 +113,7 @@ void total_phases(Estimate& estimate, const Run& run, const Machine& machine) {
   for (Phase& phase : estimate.phases) {
     for (const OpEstimate& op : phase.ops) add(phase.total, op), add(estimate.total, op);
     replace_time(phase.total, phase.elapsed);
+    if (phase.elapsed.value > 0) phase.total.roofline = composed_roofline(phase);
     if (phase.elapsed.value <= 0) phase.timeline.compute = phase.total.time;
     add(estimate.timeline, phase.timeline);
     complete(phase.total, all_ops(phase), phase, run, machine);
@@ -114,6 +122,8 @@ void total_phases(Estimate& estimate, const Run& run, const Machine& machine) {
     for (const OpEstimate& op : phase.ops) everything.push_back(&op);
   }
   replace_time(estimate.total, elapsed(estimate.phases));
+  estimate.total.roofline = Seconds{0};
+  for (const Phase& phase : estimate.phases) estimate.total.roofline += phase.total.roofline;
   complete(estimate.total, everything, estimate.phases.front(), run, machine);
 }
 
@@ -137,7 +147,8 @@ void add_serving(Estimate& estimate, const Run& run) {
   const Seconds ttft = estimate.phases.front().total.time, rest = estimate.total.time - ttft;
   const double batch = estimate.phases.front().total.tokens;
   Serving serving{.ttft = ttft, .tpot = run.workload.output > 1 ? rest / (run.workload.output - 1) : Seconds{0}, .latency = estimate.total.time};
-  serving.output_tokens_per_second = batch * run.workload.output / serving.latency.value;
+  serving.request_rate = batch / serving.latency.value;
+  serving.output_tokens_per_second = serving.request_rate * run.workload.output;
   estimate.serving = serving;
 }
 

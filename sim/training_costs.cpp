@@ -49,7 +49,7 @@ double optimizer_per_parameter(const Run& run, const models::Graph& forward, con
   const models::Graph unshared = models::optimizer_step(forward, run.training, 1, 1);
   for (const OpEstimate& op : evaluator.evaluate("optimizer", unshared, 0, 1).ops) seconds += op.time.value * op.count;
   const PartCost all = step.all_layers() + step.embedding + step.head;
-  const double parameters = all.dense_parameters + all.expert_parameters;
+  const double parameters = all.dense_parameters + all.expert_parameters - step.tied_parameters;
   return parameters > 0 ? seconds / parameters : 0;
 }
 

@@ -26,7 +26,7 @@ StepTemplate small_step() {
   step.blocks = {{.first = 0, .step = 1, .count = layers, .layer = layer}};
   step.embedding.weights = step.head.weights = 100;
   step.embedding.dense_parameters = step.head.dense_parameters = 50;
-  step.boundary = 16, step.working = 3, step.tied_parameters = 50;
+  step.boundary = 16, step.working = 3;
   return step;
 }
 
@@ -148,9 +148,22 @@ TEST_CASE("compose: the optimizer of a sharded state updates its share, the othe
 }
 
 TEST_CASE("compose: a tied table's gradients are exchanged by the first and the last stage alone") {
-  const StepTime time = trained(small_step(), {.pipeline = 4}, 4, {.tied = {.latency = 2}});
+  StepTemplate step = small_step();
+  step.tied_parameters = 50;
+  const StepTime time = trained(step, {.pipeline = 4}, 4, {.tied = {.latency = 2}});
   for (int s = 0; s < 4; ++s) CHECK(time.tails[static_cast<std::size_t>(s)].reduction == (s == 0 || s == 3 ? 2 : 0));
-  CHECK(trained(small_step(), {}, 4, {.tied = {.latency = 2}}).tails[0].reduction == 0);
+  CHECK(trained(step, {}, 4, {.tied = {.latency = 2}}).tails[0].reduction == 0);
+}
+
+TEST_CASE("compose: a stage that is both ends keeps and updates a tied table once") {
+  StepTemplate tied = small_step();
+  tied.tied_bytes = 100;
+  tied.tied_parameters = 50;
+  CHECK(kept(tied, {}, 1).weights == layers * 200 + 100);
+  CHECK(kept(tied, {}, 1).optimizer == 12 * 850);
+  CHECK(trained(tied, {}, 1, {.optimizer_per_parameter = 1}).tails[0].optimizer == doctest::Approx(850));
+  CHECK(kept(tied, {.pipeline = 2}, 1).weights == layers * 100 + 100);
+  CHECK(inference_memory(tied, {}, 1).weights == layers * 200 + 100);
 }
 
 TEST_CASE("compose: the slowest tail ends the step") {

@@ -26,7 +26,7 @@ void refuse(const std::string& arguments, const std::string& start, const std::s
   CHECK_MESSAGE(o.out.empty(), arguments);
   CHECK_MESSAGE(has(o.err.substr(0, o.err.find('\n')), start), o.err);
   CHECK_MESSAGE(has(o.err, message), o.err);
-  CHECK_MESSAGE(has(o.err, "hint: "), o.err);
+  if (!message.empty()) CHECK_MESSAGE(has(o.err, "hint: "), o.err);
 }
 
 }  // namespace

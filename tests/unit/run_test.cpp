@@ -70,7 +70,7 @@ TEST_CASE("run: a phase needs its own keys and refuses the others, at their plac
   CHECK(run_errors(head + "workload: {phase: prefill, new_tokens: 4}\n") ==
         "run.yaml:3:11: workload of phase prefill needs 'batch' | prefill takes batch, new_tokens; optional: past_tokens, logits, routing\n");
   CHECK(run_errors(head + "workload: {phase: generate, batch: 4, input: 4}\n") ==
-        "run.yaml:3:11: workload of phase generate needs 'output' | generate takes batch, input, output; optional: routing\n");
+        "run.yaml:3:11: workload of phase generate needs 'output' | generate takes batch, input, output; optional: routing, prefill_batch\n");
   CHECK(run_errors(head + "workload: {phase: decode, batch: 4, context: 9, input: 4}\n") ==
         "run.yaml:3:49: 'input' means nothing in phase decode | decode takes batch, context; optional: new_tokens, routing\n");
   CHECK(run_errors(head + "workload: {phase: prefill, batch: 4, new_tokens: 9, context: 4}\n") ==

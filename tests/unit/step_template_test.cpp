@@ -13,7 +13,7 @@ using namespace gambrel::test;
 namespace {
 
 const std::string alternating =
-    "  - {count: 3, pattern: [{attention: {kind: gqa, heads: 4, kv_heads: 2, head_dim: 8}, ffn: {kind: dense, inner: 24}},"
+    "  - {count: 3, repeat: [{attention: {kind: gqa, heads: 4, kv_heads: 2, head_dim: 8}, ffn: {kind: dense, inner: 24}},"
     " {attention: {kind: mha, heads: 4, head_dim: 8}, ffn: {kind: moe, experts: 4, top_k: 2, inner: 12}}]}\n";
 const std::string plain = "  - {count: 6, attention: {kind: mha, heads: 4, head_dim: 8}, ffn: {kind: dense, inner: 24}}\n";
 
@@ -79,6 +79,7 @@ TEST_CASE("template: a tied table is kept at both ends, and its gradients belong
   };
   const StepTemplate tied = of("tie_embeddings: true\n"), apart = of("");
   CHECK(tied.tied_parameters == 100 * 16);
+  CHECK(tied.tied_bytes == 100 * 16 * 2);
   CHECK(apart.tied_parameters == 0);
   CHECK(tied.embedding.dense_parameters == apart.embedding.dense_parameters);
   CHECK(tied.head.dense_parameters == apart.head.dense_parameters);
@@ -170,6 +171,6 @@ TEST_CASE("template: layers go to stages once each, in order, evenly; odd ones t
         }
         CHECK(next == layers);
         CHECK(most - least <= 1);
-        if (ranges.size() > 2) CHECK(ranges.front().second - ranges.front().first == least);
+        CHECK(ranges.back().second - ranges.back().first == least);  // it has the head as well
       }
 }
