@@ -1,6 +1,7 @@
 #include "kernels/formats.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -43,14 +44,22 @@ constexpr std::uint32_t overflow_code(const FloatLayout& layout, Overflow overfl
   return layout.specials == Specials::ieee ? exponent_of_ones(layout) : nan_code(layout);
 }
 
+/// 2^exponent for the exponents of normal doubles; std::ldexp and std::ilogb cost five times as much.
+double power_of_two(int exponent) { return std::bit_cast<double>(static_cast<std::uint64_t>(exponent + 1023) << 52); }
+
+/// floor(log2(magnitude)); -1023 for 0 and subnormal doubles, which lie below the subnormals of every layout.
+int exponent_of(double magnitude) { return static_cast<int>(std::bit_cast<std::uint64_t>(magnitude) >> 52) - 1023; }
+
+/// 0 <= value < 2^52 to the nearest whole number, ties to even: above 2^52 doubles are whole.
+double nearest_whole(double value) { return (value + 0x1p52) - 0x1p52; }
+
 /// The code as if exponents had no end. A mantissa that rounds up to 2 carries into the exponent by itself: codes of
 /// one sign are in the order of their values.
 std::uint64_t unbounded_code(double magnitude, const FloatLayout& layout, Rounding rounding) {
-  if (magnitude == 0.0) return 0;
   const int lowest = 1 - layout.bias;
-  const int exponent = std::max(std::ilogb(magnitude), lowest);
-  const double units = std::ldexp(magnitude, layout.mantissa_bits - exponent);
-  const double whole = rounding == Rounding::nearest_even ? std::nearbyint(units) : std::floor(units);
+  const int exponent = std::max(exponent_of(magnitude), lowest);
+  const double units = magnitude * power_of_two(layout.mantissa_bits - exponent);
+  const double whole = rounding == Rounding::nearest_even ? nearest_whole(units) : units;
   return (static_cast<std::uint64_t>(exponent - lowest) << layout.mantissa_bits) + static_cast<std::uint64_t>(whole);
 }
 
@@ -70,7 +79,7 @@ double magnitude_of(std::uint32_t code, const FloatLayout& layout) {
   const std::uint32_t mantissa = code & mask(layout.mantissa_bits);
   const int exponent = static_cast<int>(code >> layout.mantissa_bits);
   const std::uint32_t hidden = exponent > 0 ? 1U << layout.mantissa_bits : 0U;
-  return std::ldexp(mantissa + hidden, std::max(exponent, 1) - layout.bias - layout.mantissa_bits);
+  return (mantissa + hidden) * power_of_two(std::max(exponent, 1) - layout.bias - layout.mantissa_bits);
 }
 
 std::uint32_t encode_integer(double value, int bits) {

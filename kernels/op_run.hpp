@@ -36,8 +36,7 @@ struct Buffer {
 template <class T>
 class View {
  public:
-  View(Buffer<T>& buffer, const models::Use& use, const models::Tensor& tensor, bool counts)
-      : use(&use), tensor(&tensor), buffer_(&buffer), counts_(counts) {}
+  View(Buffer<T>& buffer, const models::Tensor& of, bool counts) : tensor(&of), buffer_(&buffer), counts_(counts) {}
 
   /// `n` elements of a row from a column on; `rows` > 1: of as many rows.
   T* at(std::size_t row, std::size_t column, std::size_t n, std::size_t rows = 1) {
@@ -58,7 +57,6 @@ class View {
   bool is(std::string_view ending) const { return tensor->name.ends_with(ending); }
   double touched() const { return gathered_ + static_cast<double>(std::count(touched_.begin(), touched_.end(), 1)); }
 
-  const models::Use* use;
   const models::Tensor* tensor;
 
  private:

@@ -108,10 +108,9 @@ float choose_scale(std::vector<float> block, const DataType& type, float tensor_
   return stored(amax / largest(type.format) / tensor_scale, type.scale.type);
 }
 
-std::uint32_t encode_scaled(float value, double scale, Format format) {
-  if (scale == 0.0) return encode(std::copysign(0.0, value), format, Overflow::saturate);
-  const double limit = largest(format);
-  return encode(std::clamp(value / scale, -limit, limit), format, Overflow::saturate);
+std::uint32_t encode_scaled(float value, double scale, Format format, double limit) {
+  const double quotient = scale == 0.0 ? std::copysign(0.0, value) : value / scale;
+  return encode(std::clamp(quotient, -limit, limit), format, Overflow::saturate);
 }
 
 Quantised quantise_unscaled(std::span<const float> values, Quantised matrix) {
@@ -127,13 +126,14 @@ Quantised quantise(std::span<const float> values, std::int64_t rows, std::int64_
   Quantised matrix{type, rows, columns, std::vector<std::uint32_t>(values.size()), {}, 1.0F};
   if (type.scale.per == Scale::Per::none) return quantise_unscaled(values, std::move(matrix));
   matrix.tensor_scale = tensor_scale_of(values, type);
+  const double limit = largest(type.format);
   for (const Block& block : blocks_of(type.scale, rows, columns)) {
     std::vector<float> elements;
     for_each_element(block, columns, [&](std::size_t at) { elements.push_back(values[at]); });
     matrix.scales.push_back(choose_scale(std::move(elements), type, matrix.tensor_scale));
     const double scale = static_cast<double>(matrix.scales.back()) * matrix.tensor_scale;
     for_each_element(block, columns,
-                     [&](std::size_t at) { matrix.codes[at] = encode_scaled(values[at], scale, type.format); });
+                     [&](std::size_t at) { matrix.codes[at] = encode_scaled(values[at], scale, type.format, limit); });
   }
   return matrix;
 }

@@ -17,7 +17,7 @@ T sigmoid(T x) {
 }
 
 template <class T>
-T gelu(T x) {
+T gelu_of(T x) {
   const T root = static_cast<T>(std::sqrt(2 / std::numbers::pi));
   return x / 2 * (1 + std::tanh(root * (x + static_cast<T>(0.044715) * x * x * x)));
 }
@@ -176,9 +176,9 @@ double activate(models::Activation activation, const T* in, T* out, std::size_t 
   for (std::size_t i = 0; i < inner; ++i) switch (activation) {
       using enum models::Activation;
       case swiglu: out[i] = in[i] * sigmoid(in[i]) * in[inner + i], operations += 5; break;
-      case geglu: out[i] = gelu(in[i]) * in[inner + i], operations += 9; break;
+      case geglu: out[i] = gelu_of(in[i]) * in[inner + i], operations += 9; break;
       case silu: out[i] = in[i] * sigmoid(in[i]), operations += 4; break;
-      case models::Activation::gelu: out[i] = kernels::gelu(in[i]), operations += 8; break;
+      case gelu: out[i] = gelu_of(in[i]), operations += 8; break;
       case relu: out[i] = std::max(in[i], T(0)), operations += 1; break;
       case relu2: out[i] = in[i] > 0 ? in[i] * in[i] : T(0), operations += 2; break;
     }

@@ -16,7 +16,8 @@ Node text(const std::string& value) { return Node::of(std::string_view(printable
 std::string rate(double requests) { return fmt::format("{:.3g} requests/s", requests); }
 
 std::string golden_text(const sim::SiteFigures& sites) {
-  if (std::isfinite(sites.golden_bandwidth.value)) return fmt::format("hidden from {} a site", spoken(sites.golden_bandwidth));
+  const std::string far = sites.golden_distance > 0 ? fmt::format(", or up to {:.0f} km apart", sites.golden_distance / 1000) : "";
+  if (std::isfinite(sites.golden_bandwidth.value)) return fmt::format("hidden from {} a site{}", spoken(sites.golden_bandwidth), far);
   if (std::isfinite(sites.near_bandwidth.value)) return fmt::format("within 5% of one site's step from {} a site", spoken(sites.near_bandwidth));
   return "too far apart for any bandwidth";
 }
@@ -65,6 +66,8 @@ Node sites_node(const sim::SiteFigures& s) {
   node.set("step_s", number(s.step.value));
   node.set("golden_bandwidth", number(s.golden_bandwidth.value));
   node.set("near_golden_bandwidth", number(s.near_bandwidth.value));
+  node.set("golden_distance_m", s.golden_distance >= 0 ? number(s.golden_distance) : Node{});
+  node.set("near_golden_local_steps", s.sync == "local" ? number(s.near_local_steps) : Node{});
   return node;
 }
 

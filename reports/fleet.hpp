@@ -8,7 +8,7 @@ namespace gambrel::reports {
 
 Line sites_line(const sim::SiteFigures& sites);
 /// Count, level, chips; an exchange; `golden_bandwidth` and `near_golden_bandwidth` in B/s of a site, null where no
-/// bandwidth is enough.
+/// bandwidth is enough; `golden_distance_m` likewise, and `near_golden_local_steps` of `local` alone.
 Node sites_node(const sim::SiteFigures& sites);
 
 Line failures_line(const sim::Goodput& goodput);

@@ -86,7 +86,6 @@ std::vector<Line> plan_lines(const sim::Estimate& run) {
   if (run.sites) lines.push_back(sites_line(*run.sites));
   if (run.pools)
     for (Line& line : pool_lines(*run.pools)) lines.push_back(std::move(line));
-  if (!run.memory.peak.empty()) lines.emplace_back("peak memory", run.memory.peak);
   return lines;
 }
 

@@ -52,6 +52,7 @@ std::string parameters_text(const sim::Parameters& parameters) {
 }
 
 std::string memory_limit_text(const sim::MemoryUse& memory) {
+  if (!memory.peak.empty()) return fmt::format("most is held by {}", memory.peak);  // training: the batch is given
   const std::string limit = memory.max_batch > 0
                                 ? fmt::format("at most {} sequences at once", spoken_count(memory.max_batch))
                                 : "not even one sequence would fit";

@@ -48,14 +48,21 @@ void PlanEvaluator::choose(const ShardChoice& choice) {
   choice_ = choice;
   chosen_ = true;
   staged_ = ordered_ = false;
+  built_ = false;
   for (auto& t : trained_) t.reset();
-  forward_ = models::build(run_.model, run_.policy(), training_step(run_, choice.micro_batch), choice.plan.sharding());
+}
+
+void PlanEvaluator::build_forward() {
+  if (built_) return;
+  forward_ = models::build(run_.model, run_.policy(), training_step(run_, choice_.micro_batch), choice_.plan.sharding());
   forward_phase_ = evaluator_.evaluate("train", forward_, 0, 1);
+  built_ = true;
 }
 
 PlanEvaluator::Trained& PlanEvaluator::trained(models::Recompute recompute) {
   auto& trained = trained_[static_cast<std::size_t>(recompute)];
   if (trained) return *trained;
+  build_forward();
   trained = std::make_unique<Trained>();
   models::SavedActivations saved;
   std::tie(trained->backward, saved) = models::backward_and_saved(forward_, recompute, run_.training);

@@ -72,6 +72,7 @@ class PlanEvaluator {
     std::array<std::array<PipelineSeconds, 3>, 4> pipelines;
   };
 
+  void build_forward();
   Trained& trained(models::Recompute recompute);
   Places& places(const ParallelismPlan& plan);
   const StageKinds& kinds(const StepTemplate& step, int stages, int chunks);
@@ -94,7 +95,7 @@ class PlanEvaluator {
   std::vector<Block> blocks_;
 
   ShardChoice choice_;
-  bool chosen_ = false;
+  bool chosen_ = false, built_ = false;
   std::map<int, Places> places_;            ///< by pipeline; of the shards, for any micro-batch
   std::optional<double> optimizer_;         ///< likewise
   models::Graph forward_;

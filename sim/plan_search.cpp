@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <limits>
 #include <thread>
 
@@ -49,28 +50,65 @@ class Limit {
   std::atomic<double> value_{std::numeric_limits<double>::infinity()};
 };
 
-Found search_training(const Run& run, const ShardChoice& choice, PlanSpace space, double capacity, PlanEvaluator& evaluator, Limit& limit, std::size_t keep) {
-  const std::vector<ParallelismPlan> plans = plans_of(run, choice, space);
+/// Recomputations under which no plan of a choice fits. None of the same shards then does with a multiple of its micro-batch:
+/// activations grow with it, and fewer micro-batches in flight make up for that at most.
+class Hopeless {
+ public:
+  explicit Hopeless(const std::vector<ShardChoice>& choices) : choices_(choices), known_(choices.size()) {}
+
+  unsigned of(std::size_t choice) const {
+    unsigned found = 0;
+    for (std::size_t i = choice; i-- > 0 && choices_[i].plan == choices_[choice].plan;)
+      if (std::fmod(choices_[choice].micro_batch, choices_[i].micro_batch) == 0) found |= known_[i].load(std::memory_order_relaxed);
+    return found;
+  }
+  void set(std::size_t choice, unsigned recomputations) { known_[choice].store(recomputations, std::memory_order_relaxed); }
+
+ private:
+  const std::vector<ShardChoice>& choices_;
+  std::vector<std::atomic<unsigned>> known_;  ///< bits
+};
+
+/// What the threads of a search share.
+struct Shared {
+  const Run& run;
+  PlanSpace space;
+  std::size_t keep;
+  double capacity;
+  std::vector<ShardChoice> choices = shard_choices(run, space);
+  Hopeless hopeless{choices};
+  Limit limit;
+};
+
+Found search_training(Shared& shared, std::size_t index, PlanEvaluator& evaluator) {
+  const ShardChoice& choice = shared.choices[index];
+  Limit& limit = shared.limit;
+  const std::vector<ParallelismPlan> plans = plans_of(shared.run, choice, shared.space);
   Found found{.considered = static_cast<double>(plans.size())};
-  if (plans.empty()) return found;
+  const unsigned hopeless = shared.hopeless.of(index);
+  unsigned fits = 0;
   evaluator.choose(choice);
-  Ranking ranking(keep);
+  Ranking ranking(shared.keep);
   for (const ParallelismPlan& plan : plans) {
-    if (capacity > 0 && evaluator.memory(plan).total() > capacity) continue;
+    const unsigned bit = 1u << static_cast<unsigned>(plan.recompute);
+    if ((hopeless & bit) || (shared.capacity > 0 && evaluator.memory(plan).total() > shared.capacity)) continue;
     ++found.fitting;
+    fits |= bit;
     const double seconds = evaluator.seconds(plan, limit.value());
     if (seconds > limit.value()) continue;
     ranking.add({plan, choice.micro_batch, seconds});
-    if (ranking.best().size() == keep) limit.lower_to(ranking.best().back().seconds);
+    if (ranking.best().size() == shared.keep) limit.lower_to(ranking.best().back().seconds);
   }
+  shared.hopeless.set(index, ~fits);
   found.best = std::move(ranking.best());
   return found;
 }
 
-Found search_inference(const Run& run, const ShardChoice& choice, PlanSpace space, std::size_t keep) {
-  const std::vector<ParallelismPlan> plans = plans_of(run, choice, space);
+Found search_inference(const Shared& shared, std::size_t index) {
+  const Run& run = shared.run;
+  const std::vector<ParallelismPlan> plans = plans_of(run, shared.choices[index], shared.space);
   Found found{.considered = static_cast<double>(plans.size())};
-  Ranking ranking(keep);
+  Ranking ranking(shared.keep);
   for (const ParallelismPlan& plan : plans) {
     RankedPlan ranked{plan, 1, 0};
     const auto estimated = estimate(with_plan(run, ranked));
@@ -94,19 +132,16 @@ Run with_plan(const Run& run, const RankedPlan& ranked) {
 }
 
 Result<PlanSearch> search_plans(const Run& run, std::size_t keep, PlanSpace space, unsigned workers) {
-  const std::vector<ShardChoice> choices = shard_choices(run, space);
   const bool trains = run.workload.phase == PhaseKind::train;
   const Machine machine = make_machine(run.system.chip(), run.placement, run.sparsity_pattern);
-  const double capacity = machine.capacity[machine.main_level];
   std::optional<Network> network;
   if (run.chips > 1) network.emplace(run.system, 0, &run.calibration);
-  std::vector<Found> found(choices.size());
+  Shared shared{run, space, keep, machine.capacity[machine.main_level]};
+  std::vector<Found> found(shared.choices.size());
   std::atomic<std::size_t> next{0};
-  Limit limit;
   auto work = [&] {
     PlanEvaluator evaluator(run, machine, network ? &*network : nullptr);
-    for (std::size_t i = next++; i < choices.size(); i = next++)
-      found[i] = trains ? search_training(run, choices[i], space, capacity, evaluator, limit, keep) : search_inference(run, choices[i], space, keep);
+    for (std::size_t i = next++; i < found.size(); i = next++) found[i] = trains ? search_training(shared, i, evaluator) : search_inference(shared, i);
   };
   {
     std::vector<std::jthread> threads;

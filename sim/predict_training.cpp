@@ -83,7 +83,7 @@ class TrainingPredictor {
   void settle_memory(MemoryUse& memory, const StageMemory& stage) const {
     TierUse& tier = memory.tiers.back();
     tier.weights = Bytes{stage.weights + stage.experts};
-    add_stage_memory(memory, stage, memory.tiers.size() - 1, plan_.pipeline > 1 ? "when its pipeline is full" : "at the end of the forward pass", plan_.pipeline);
+    add_stage_memory(memory, stage, memory.tiers.size() - 1, plan_.pipeline > 1 ? "when its pipeline is full" : "a chip at the end of the forward pass", plan_.pipeline);
   }
 
   void add_figures(Estimate& estimate) const {

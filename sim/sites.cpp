@@ -121,6 +121,9 @@ SiteFigures exchange_between_sites(const Run& run, double parameters, double bac
   f.exposed = Seconds{site_step_seconds(training, sites) - training.step};
   f.golden_bandwidth = BytesPerSecond{golden_bandwidth(training, sites) / efficiency};
   f.near_bandwidth = BytesPerSecond{golden_bandwidth(training, sites, near_loss) / efficiency};
+  if (plan.sync == SiteSync::local) f.near_local_steps = std::ceil(golden_local_steps(training, sites, near_loss));
+  sites.latency = 0;
+  f.golden_distance = golden_distance(training, sites);
   time.seconds += f.exposed.value;
   time.parts.exposed_network += f.exposed;
   time.parts.overlap += Seconds{std::max(0.0, training.exchanges_per_step() * f.exchange.value - f.exposed.value)};

@@ -38,6 +38,8 @@ struct SiteFigures {
   Seconds step{0};                    ///< of one site alone
   BytesPerSecond golden_bandwidth{0}; ///< of a site, at which nothing is exposed; infinite: none
   BytesPerSecond near_bandwidth{0};   ///< at which a step takes 5 % more than on one site
+  double golden_distance = 0;         ///< metres of fibre between neighbours, with no other latency, up to which nothing is exposed; negative: none
+  double near_local_steps = 1;        ///< of `local`: fewest steps between exchanges for those 5 %
 };
 
 /// Reads the section `sites` for a run whose plan is read. Errors: no training, an unknown level, chips that do not fill

@@ -98,6 +98,21 @@ TEST_CASE("sites: at the golden bandwidth the exchange is just hidden") {
   CHECK(over("system.network.metro.efficiency=0.5").sites->golden_bandwidth.value == doctest::Approx(2 * golden));
 }
 
+TEST_CASE("sites: as far apart as light allows at the bandwidth there is; local steps that are enough") {
+  const std::string wide = metro_bandwidth(1e15);
+  const double far = with("sync: overlapped", {wide}).sites->golden_distance;
+  REQUIRE(far > 0);
+  const auto over = [&](double metres) { return with("sync: overlapped", {wide, fmt::format("system.network.metro.latency={:.17g} s", metres / sim::metres_per_second_in_fibre)}); };
+  CHECK(over(far).sites->exposed.value == doctest::Approx(0).epsilon(1e-9));
+  CHECK(over(1.1 * far).sites->exposed.value > 0);
+  CHECK(with("sync: synchronous").sites->golden_distance < 0);
+  const double steps = with("sync: local", {metro_bandwidth(1e9)}).sites->near_local_steps;
+  REQUIRE(steps > 2);
+  const auto local = [](double n) { return *with(fmt::format("sync: local, local_steps: {}", n), {metro_bandwidth(1e9)}).sites; };
+  CHECK(local(steps).exposed.value <= 0.05 * local(steps).step.value);
+  CHECK(local(steps - 1).exposed.value > 0.05 * local(steps).step.value);
+}
+
 TEST_CASE("sites: nothing hides a synchronous exchange, but it may be short; light can be too slow for any bandwidth") {
   const sim::SiteFigures s = *with("sync: synchronous", {"system.network.metro.latency=1 us"}).sites;
   CHECK(std::isinf(s.golden_bandwidth.value));
@@ -197,6 +212,8 @@ TEST_CASE("sites and failures in a report") {
   CHECK(node_number(*node.find("training"), "failures_per_day") == e.training->failures->failures_per_day);
   const Node synchronous = reports::estimate_node(with("sync: synchronous"));
   CHECK(synchronous.find("sites")->find("golden_bandwidth")->is_null());
+  CHECK(synchronous.find("sites")->find("golden_distance_m")->is_null());
+  CHECK(synchronous.find("sites")->find("near_golden_local_steps")->is_null());
   CHECK(synchronous.find("training")->find("failures_per_day")->is_null());
   const std::string text = reports::write_estimate(e, reports::TextFormat::table, false);
   CHECK(text.find("2 of 2048 chips by metro, overlapped") != std::string::npos);
