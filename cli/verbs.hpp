@@ -9,6 +9,7 @@ namespace gambrel::cli {
 
 std::unique_ptr<Verb> estimate_verb();
 std::unique_ptr<Verb> estimate_ops_verb();
+std::unique_ptr<Verb> execute_verb();
 std::unique_ptr<Verb> roofline_verb();
 std::unique_ptr<Verb> explain_verb();
 std::unique_ptr<Verb> calibrate_verb();
