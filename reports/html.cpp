@@ -11,6 +11,7 @@
 #include "embedded/report.hpp"
 #include "reports/chart.hpp"
 #include "reports/chart_data.hpp"
+#include "reports/plan.hpp"
 #include "reports/report.hpp"
 #include "reports/sha256.hpp"
 #include "reports/summary.hpp"
@@ -255,6 +256,16 @@ void set_layers(data& page, const sim::Estimate& run) {
   page.set("layers", phases);
 }
 
+/// Of several chips and of training: where the step goes, and what the network carries.
+void set_plan(data& page, const sim::Estimate& run) {
+  const std::vector<Line> lines = plan_lines(run);
+  const Grid network = network_grid(run);
+  page.set("has_plan", !lines.empty());
+  page.set("plan", lines_data(lines));
+  page.set("has_collectives", !network.rows.empty());
+  page.set("collectives", grid_data(network, {}));
+}
+
 std::vector<Line> roof_lines(const sim::Estimate& run) {
   std::vector<Line> lines;
   for (const auto& roof : run.roofs)
@@ -296,6 +307,7 @@ data run_data(const sim::Estimate& run, const Chart& chart, std::size_t index, b
   if (chart.left_out > 0)
     page.set("left_out", fmt::format("{} operators without arithmetic are not drawn", chart.left_out));
   else page.set("left_out", false);
+  set_plan(page, run);
   set_times(page, run);
   page.set("ops", grid_data(op_grid(op_rows(run)), op_rows(run)));
   set_layers(page, run);

@@ -197,7 +197,8 @@ Parameters parameters_of(const models::ModelConfig& model) {
 Result<Estimate> estimate(const Run& run) {
   if (!run.pools.empty()) return predict_pools(run);
   if (!run.best_plan) return fastest_placement(run);
-  auto search = search_plans(run, plans_listed);
+  // Layouts of Pope et al. matter most where batches are small; training's space is large enough without them.
+  auto search = search_plans(run, plans_listed, run.workload.phase == PhaseKind::train ? PlanSpace::usual : PlanSpace::all);
   if (!search) return fail(search.error());
   auto best = fastest_placement(with_plan(run, search->best.front()));
   if (!best) return best;

@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "kernels/executor.hpp"
+#include "tests/laws/executor_support.hpp"
 #include "tests/laws/random_model.hpp"
 
 using namespace gambrel;
@@ -29,29 +29,6 @@ Step small_step() {
   step.logits = coin() ? 1 : step.new_tokens;
   step.fused_attention = coin(), step.fused_experts = coin();
   return step;
-}
-
-Execution executed(Executor<double>& executor, const ModelConfig& model, const Step& step, const Sharding& sharding = {}) {
-  const auto result = executor.run(build(model, {model.dtype, {}, {}}, step, sharding), step);
-  if (!result) FAIL(render(result.error()));
-  return *result;
-}
-
-Execution executed(const ModelConfig& model, const Step& step, const Sharding& sharding = {}) {
-  Executor<double> executor(model, sharding);
-  return executed(executor, model, step, sharding);
-}
-
-/// Largest difference over the largest value.
-double distance(const std::vector<double>& a, const std::vector<double>& b) {
-  RC_ASSERT(a.size() == b.size());
-  double largest = 1e-300, difference = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    RC_ASSERT(std::isfinite(a[i]));
-    largest = std::max(largest, std::abs(a[i]));
-    difference = std::max(difference, std::abs(a[i] - b[i]));
-  }
-  return difference / largest;
 }
 
 bool near(double a, double b) { return std::abs(a - b) <= 1e-9 * std::max(1.0, std::abs(b)); }

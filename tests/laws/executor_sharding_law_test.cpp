@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "kernels/executor.hpp"
+#include "tests/laws/executor_support.hpp"
 #include "tests/laws/random_model.hpp"
 
 using namespace gambrel;
@@ -43,23 +43,6 @@ ModelConfig divisible_model() {
   return model;
 }
 
-Execution executed(Executor<double>& executor, const ModelConfig& model, const Step& step, const Sharding& sharding) {
-  const auto result = executor.run(build(model, {model.dtype, {}, {}}, step, sharding), step);
-  if (!result) RC_FAIL(render(result.error()));
-  return *result;
-}
-
-double distance(const std::vector<double>& a, const std::vector<double>& b) {
-  RC_ASSERT(a.size() == b.size());
-  double largest = 1e-300, difference = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    RC_ASSERT(std::isfinite(a[i]));
-    largest = std::max(largest, std::abs(b[i]));
-    difference = std::max(difference, std::abs(a[i] - b[i]));
-  }
-  return difference / largest;
-}
-
 double flops_of(const Graph& graph, const Execution& done, OpKind a, OpKind b) {
   double sum = 0;
   for (OpId id = 0; id < graph.ops().size(); ++id)
@@ -75,7 +58,7 @@ void check_equal(const ModelConfig& model, Step step, const Sharding& sharding) 
   for (double past : {0.0, step.new_tokens}) {
     step.past_tokens = all.past_tokens = past;
     if (past > 0 && !sharding.sequence) step.new_tokens = all.new_tokens = 4;
-    const Execution whole = executed(one, model, all, {}), cut = executed(many, model, step, sharding);
+    const Execution whole = executed(one, model, all), cut = executed(many, model, step, sharding);
     RC_ASSERT(distance(cut.logits, whole.logits) < 1e-11);
     const Graph graph = plain_graph(model, all), share = build(model, {model.dtype, {}, {}}, step, sharding);
     for (auto [a, b] : {std::pair{OpKind::attention, OpKind::attention_scores}, {OpKind::expert_ffn, OpKind::grouped_gemm}})

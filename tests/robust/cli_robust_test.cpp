@@ -125,7 +125,7 @@ TEST_CASE("bad run: nothing is written when only the last of several runs is bad
 TEST_CASE("bad run: what is found only when it is predicted") {
   refuse_run("model: llama-3.1-405b\nsystem: h100-sxm\nworkload: {phase: decode, batch: max, context: 128}\n", "3:11", "not even one sequence");
   refuse_run(run + "placement: {weights: [HBM, FLASH]}\n", "4:28", "it has HBM");
-  refuse_run(run + "plan: {tensor: 8}\n", "4:16", "only one chip");
+  refuse_run(run + "plan: {tensor: 8}\n", "4:7", "8 chips, but h100-sxm has 1");
   refuse_run("base: bad.yaml\n" + run, "1:7", "builds on itself");
 }
 

@@ -7,6 +7,8 @@
 #include <numeric>
 #include <span>
 
+#include "network_support.hpp"
+
 using namespace gambrel;
 using namespace gambrel::sim;
 
@@ -239,6 +241,12 @@ TEST_CASE("compose: inference keeps weights, and the cache of every micro-batch"
 }
 
 TEST_CASE("compose: a line through two sizes of a collective, nothing for one rank or no bytes") {
+  const Network network = ideal({joined("link", hw::TopologyKind::ring, 8, 1e11)});
+  const RankGroup all{8, 1};
+  const Line through = line(network, CollectiveKind::all_reduce, 1e8, Format::bf16, all);
+  for (const double bytes : {5e7, 1e8}) CHECK(through.seconds(bytes) == doctest::Approx(network.cost({CollectiveKind::all_reduce, bytes, Format::bf16}, all).seconds));
+  CHECK(line(network, CollectiveKind::all_reduce, 1e8, Format::bf16, {1, 1}).seconds(1e8) == 0);
+  CHECK(line(network, CollectiveKind::all_reduce, 0, Format::bf16, all).seconds(1e8) == 0);
   CHECK(Line{1, 2}.seconds(3) == 7);
   CHECK(Line{1, 2}.seconds(0) == 0);
 }

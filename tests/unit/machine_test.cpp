@@ -171,12 +171,15 @@ TEST_CASE("machine: a unit that can only do some operations computes no matrix p
   CHECK(machine.vector_unit == "vector");
 }
 
-TEST_CASE("machine: energies of what the chip states, 0 elsewhere") {
+TEST_CASE("machine: energies of what the chip states or its process tells, 0 where neither does") {
   const Machine a100 = sim::make_machine(shipped_chip("a100-sxm-80gb"), {}, "");
   CHECK(a100.energy[0] == doctest::Approx(5.5e-12 * 8));
-  CHECK(a100.energy[1] == 0);
+  CHECK(a100.energy[1] > 0);
   CHECK(a100.energy_per_flop[static_cast<std::size_t>(Format::bf16)] == doctest::Approx(0.16e-12));
-  CHECK(a100.energy_per_flop[static_cast<std::size_t>(Format::fp64)] == 0);
+  CHECK(a100.energy_per_flop[static_cast<std::size_t>(Format::fp64)] > a100.energy_per_flop[static_cast<std::size_t>(Format::fp32)]);
+  const Machine unknown = sim::make_machine(chip_of({}), {}, "");
+  CHECK(unknown.energy[0] == 0);
+  CHECK(unknown.energy_per_flop[static_cast<std::size_t>(Format::bf16)] == 0);
 }
 
 TEST_CASE("machine: every shipped chip computes every format at some rate, on the vector unit too") {

@@ -154,7 +154,7 @@ TEST_CASE("largest batch: not even one fits") {
   const std::string text = "model: llama-3.1-70b\nsystem: h100-sxm\nworkload: {phase: decode, batch: max, context: 128}\n";
   const auto refused = sim::estimate(run_of(text));
   REQUIRE_FALSE(refused.has_value());
-  CHECK(placed(refused.error()) == "run.yaml:3:11: not even one sequence of llama-3.1-70b fits into h100-sxm | a shorter context, a narrower precision, or a placement with host tiers\n");
+  CHECK(placed(refused.error()) == "run.yaml:3:11: not even one sequence of llama-3.1-70b fits into h100-sxm | a shorter context, a narrower precision, more chips, or a placement with host tiers\n");
   const sim::Estimate anyway = estimate_of(text, {"workload.batch=1"});
   CHECK_FALSE(anyway.memory.fits);
   CHECK(anyway.memory.max_batch == 0);

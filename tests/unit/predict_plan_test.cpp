@@ -186,7 +186,7 @@ TEST_CASE("training: memory in the tier's report is what the stage keeps") {
   CHECK(tier.optimizer.value == doctest::Approx(12 * parameters / 2).epsilon(1e-3));
   CHECK(tier.activations.value > 0);
   CHECK(e.memory.fits);
-  CHECK(e.memory.peak == "at the end of the forward pass");
+  CHECK(e.memory.peak.ends_with("at the end of the forward pass"));
   CHECK(with(train, "{pipeline: 2}").memory.peak == "stage 1 of 2, when its pipeline is full");  // it has the logits
 }
 
