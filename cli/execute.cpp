@@ -17,7 +17,8 @@ namespace {
 std::optional<double> number(const std::string& text) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc{} && end == text.data() + text.size() && std::isfinite(value) ? std::optional(value) : std::nullopt;
+  return error == std::errc{} && end == text.data() + text.size() && std::isfinite(value) ? std::optional(value)
+                                                                                          : std::nullopt;
 }
 
 /// The one pass that is executed: of `generate` the prompt's, of training the forward pass of one micro-batch.
@@ -35,45 +36,60 @@ models::Step step_of(const sim::Run& run) {
 class Execute final : public Verb {
  public:
   std::string_view name() const override { return "execute"; }
-  std::string_view summary() const override { return "Runs a run's graph on this machine by reference kernels: counts and times every operator"; }
+  std::string_view summary() const override {
+    return "Runs a run's graph on this machine by reference kernels: counts and times every operator";
+  }
 
   void declare(Options& options) override {
     options.positional("run", file_, "Run file, or a name of `gambrel list runs`");
     options.option("--layers", layers_, "Only the first N layers");
-    options.option("--width-fraction", fraction_, "Every width (hidden, inner, heads, vocabulary) times this, above 0 and at most 1");
+    options.option("--width-fraction", fraction_,
+                   "Every width (hidden, inner, heads, vocabulary) times this, above 0 and at most 1");
     options.option("--set", settings_, "Override any key of the run: path=value; can be repeated");
     options.choice("--format", format_, {"table", "json"}, "How to print");
   }
 
   int run(const Session& session) override {
     const auto layers = layers_.empty() ? std::optional(0.0) : number(layers_), fraction = number(fraction_);
-    if (!layers || *layers != std::floor(*layers) || *layers > 100000 || (!layers_.empty() && *layers < 1)) return misused(session, "--layers", layers_, "a whole number of at least 1");
-    if (!fraction || *fraction <= 0 || *fraction > 1) return misused(session, "--width-fraction", fraction_, "a number above 0 and at most 1");
+    if (!layers || *layers != std::floor(*layers) || *layers > 100000 || (!layers_.empty() && *layers < 1))
+      return misused(session, "--layers", layers_, "a whole number of at least 1");
+    if (!fraction || *fraction <= 0 || *fraction > 1)
+      return misused(session, "--width-fraction", fraction_, "a number above 0 and at most 1");
     const auto settings = parse_settings(settings_);
     if (!settings) return session.report(settings.error());
-    const auto described = session.catalog().load("runs", file_).and_then(
-        [&](Node document) { return sim::read_run(session.catalog(), std::move(document), *settings); });
+    const auto described = session.catalog().load("runs", file_).and_then([&](Node document) {
+      return sim::read_run(session.catalog(), std::move(document), *settings);
+    });
     if (!described) return session.report(described.error());
     return measure(session, *described, static_cast<int>(*layers), *fraction);
   }
 
  private:
-  static int misused(const Session& session, std::string_view option, const std::string& text, std::string_view allowed) {
-    return session.report({{{}, fmt::format("{} is '{}'", option, text), fmt::format("{} takes {}", option, allowed), Fault::usage}});
+  static int misused(const Session& session, std::string_view option, const std::string& text,
+                     std::string_view allowed) {
+    return session.report(
+        {{{}, fmt::format("{} is '{}'", option, text), fmt::format("{} takes {}", option, allowed), Fault::usage}});
   }
 
   int measure(const Session& session, const sim::Run& run, int layers, double fraction) const {
-    if (run.workload.largest_batch) return session.report({{run.workload_at, "batch: max is not executed", "--set workload.batch=1", Fault::input}});
+    if (run.workload.largest_batch)
+      return session.report({{run.workload_at, "batch: max is not executed", "--set workload.batch=1", Fault::input}});
     const models::ModelConfig model = kernels::scale_model(run.model, layers, fraction);
     const models::Step step = step_of(run);
-    auto measured = kernels::measure_graph(model, models::build(model, {model.dtype, model.precision, run.precision}, step), step);
+    auto measured =
+        kernels::measure_graph(model, models::build(model, {model.dtype, model.precision, run.precision}, step), step);
     if (!measured) return session.report(measured.error());
     const int all = run.model.layer_count(), done = model.layer_count();
-    const std::string scaling = fmt::format("executed: {} of {} layers, widths x {}, {} sequences of {} new tokens after {}; one rank, fp32, bytes in the run's formats",
-                                            done, all, fraction, step.sequences, step.new_tokens, step.past_tokens);
-    return session.print(reports::write_execution(
-        {.run = run.id, .model = run.model.id, .scaling = scaling, .layers = done, .width_fraction = fraction, .measured = std::move(*measured)},
-        *reports::parse_text_format(format_)));
+    const std::string scaling = fmt::format(
+        "executed: {} of {} layers, widths x {}, {} sequences of {} new tokens after {}; one rank, fp32, bytes in the run's formats",
+        done, all, fraction, step.sequences, step.new_tokens, step.past_tokens);
+    return session.print(reports::write_execution({.run = run.id,
+                                                   .model = run.model.id,
+                                                   .scaling = scaling,
+                                                   .layers = done,
+                                                   .width_fraction = fraction,
+                                                   .measured = std::move(*measured)},
+                                                  *reports::parse_text_format(format_)));
   }
 
   std::string file_, layers_, fraction_ = "1", format_ = "table";

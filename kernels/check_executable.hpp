@@ -8,6 +8,7 @@
 namespace gambrel::kernels {
 
 /// Empty: it can be run.
-Diagnostics check_executable(const models::ModelConfig& model, const models::Sharding& sharding, const models::Graph& graph, const models::Step& step);
+Diagnostics check_executable(const models::ModelConfig& model, const models::Sharding& sharding,
+                             const models::Graph& graph, const models::Step& step);
 
 }  // namespace gambrel::kernels

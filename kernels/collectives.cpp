@@ -83,7 +83,8 @@ void send_back(const Group<T>& group) {
   for (std::size_t i = 0; i < group.size(); ++i) *group[i].out = Buffer<T>(rows[i], group[i].in->width);
   for (const Member<T>& member : group)
     for (std::size_t row = 0; row < member.in->rows; ++row)
-      std::copy_n(member.in->row(row), member.in->width, group[member.in->tags[row].rank].out->row(member.in->tags[row].row));
+      std::copy_n(member.in->row(row), member.in->width,
+                  group[member.in->tags[row].rank].out->row(member.in->tags[row].row));
 }
 
 }  // namespace
@@ -94,7 +95,9 @@ bool run_collective(const models::Op& op, std::string_view path, std::vector<Mem
   Buffer<T> shared;
   switch (op.communication->kind) {
     case CollectiveKind::all_reduce: shared = sum_of(group); break;
-    case CollectiveKind::all_gather: shared = width > group.front().in->width ? gather_columns(group) : gather_rows(group, width); break;
+    case CollectiveKind::all_gather:
+      shared = width > group.front().in->width ? gather_columns(group) : gather_rows(group, width);
+      break;
     case CollectiveKind::reduce_scatter:
       shared = sum_of(group);
       for (std::size_t i = 0; i < group.size(); ++i) *group[i].out = share_of(shared, i, group.size());

@@ -36,7 +36,8 @@ Kernel<T> kernel_of(OpKind kind) {
     case attention_scores: return run_attention_scores<T>;
     case attention_values: return run_attention_values<T>;
     case softmax: return run_softmax<T>;
-    case rms_norm: case layer_norm: return run_norm<T>;
+    case rms_norm:
+    case layer_norm: return run_norm<T>;
     case rotary: return run_rotary<T>;
     case elementwise: return run_elementwise<T>;
     case activation: return run_activation<T>;
@@ -65,7 +66,8 @@ struct Part {
 
 bool holds(const Op& op, int layer) {
   const int behind = layer - op.first_layer;
-  return op.part == ModelPart::layers && behind >= 0 && behind % op.layer_step == 0 && behind / op.layer_step < op.count;
+  return op.part == ModelPart::layers && behind >= 0 && behind % op.layer_step == 0 &&
+         behind / op.layer_step < op.count;
 }
 
 std::vector<const LayerSpec*> layers_of(const models::ModelConfig& model) {
@@ -95,7 +97,9 @@ std::string_view within_layer(std::string_view name, ModelPart part) {
   return part == ModelPart::layers ? name.substr(name.find('.', name.find('.') + 1) + 1) : name;
 }
 
-std::size_t row_count(const Tensor& tensor) { return tensor.shape.size() == 1 ? 1 : whole(tensor.elements() / tensor.shape.back()); }
+std::size_t row_count(const Tensor& tensor) {
+  return tensor.shape.size() == 1 ? 1 : whole(tensor.elements() / tensor.shape.back());
+}
 
 /// One rank: its place in both meshes and what it holds.
 template <class T>
@@ -107,7 +111,9 @@ struct Rank {
   std::map<std::string, Buffer<T>> memory;  ///< caches and states by their name in the layer written out
 };
 
-std::size_t rank_count(const models::Sharding& s) { return whole(std::max(s.tensor * s.data, s.expert * s.expert_tensor)); }
+std::size_t rank_count(const models::Sharding& s) {
+  return whole(std::max(s.tensor * s.data, s.expert * s.expert_tensor));
+}
 
 template <class T>
 std::vector<Rank<T>> ranks_of(const models::Sharding& s) {
@@ -128,7 +134,9 @@ std::size_t group_of(models::MeshAxis axis, const models::Sharding& s, std::size
   return rank - (rank / width % experts) * width;
 }
 
-double bytes_of(const Tensor& tensor, double elements) { return tensor.elements() > 0 ? tensor.bytes() * (elements / tensor.elements()) : 0; }
+double bytes_of(const Tensor& tensor, double elements) {
+  return tensor.elements() > 0 ? tensor.bytes() * (elements / tensor.elements()) : 0;
+}
 
 }  // namespace
 
@@ -151,7 +159,9 @@ struct Executor<T>::State {
       : model(m), sharding(s), options(o), weights(model, sharding, o.seed), ranks(ranks_of<T>(s)) {}
 
   std::string_view path_of(const Op& op) const { return within_layer(op.name, op.part); }
-  std::string_view path_of(const Tensor& tensor) const { return within_layer(tensor.name, part->spec ? ModelPart::layers : ModelPart::head); }
+  std::string_view path_of(const Tensor& tensor) const {
+    return within_layer(tensor.name, part->spec ? ModelPart::layers : ModelPart::head);
+  }
 
   Buffer<T> weight(const Rank<T>& rank, const Tensor& tensor) const {
     const std::vector<double> values = weights.make(part->prefix, path_of(tensor), part->spec, tensor, rank.place);
@@ -162,17 +172,20 @@ struct Executor<T>::State {
 
   /// Values that nobody computed: of a cache or a state before the first run.
   void draw(Buffer<T>& buffer, const std::string& name, std::size_t first_row) const {
-    for (std::size_t i = first_row * buffer.width; i < buffer.data.size(); ++i) buffer.data[i] = static_cast<T>(unit_value(name, i, options.seed));
+    for (std::size_t i = first_row * buffer.width; i < buffer.data.size(); ++i)
+      buffer.data[i] = static_cast<T>(unit_value(name, i, options.seed));
   }
 
   /// Room for the new tokens; old ones stay, missing ones are drawn.
   void lengthen(Buffer<T>& cache, const Tensor& tensor, const std::string& name) const {
-    const std::size_t sequences = whole(tensor.shape[0]), past = whole(step.past_tokens), total = past + whole(step.new_tokens);
+    const std::size_t sequences = whole(tensor.shape[0]), past = whole(step.past_tokens),
+                      total = past + whole(step.new_tokens);
     const std::size_t held = cache.rows / sequences;
     Buffer<T> longer(sequences * total, whole(tensor.shape.back()));
     if (held < past) draw(longer, name, 0);
     for (std::size_t s = 0; s < sequences; ++s)
-      for (std::size_t i = 0; i < std::min(held, past); ++i) std::copy_n(cache.row(s * held + i), cache.width, longer.row(s * total + i));
+      for (std::size_t i = 0; i < std::min(held, past); ++i)
+        std::copy_n(cache.row(s * held + i), cache.width, longer.row(s * total + i));
     cache = std::move(longer);
   }
 
@@ -190,7 +203,8 @@ struct Executor<T>::State {
   /// What was not computed in this part is the stream that enters it.
   Buffer<T>& activation(Rank<T>& rank, const Op& op, const Use& use) const {
     const auto found = rank.values.find(use.tensor);
-    const bool in_place = std::ranges::any_of(op.uses, [&](const Use& u) { return !u.write && u.tensor == use.tensor; });
+    const bool in_place =
+        std::ranges::any_of(op.uses, [&](const Use& u) { return !u.write && u.tensor == use.tensor; });
     if (!use.write && found == rank.values.end() && written[use.tensor]) return rank.stream;
     if (found != rank.values.end() && (!use.write || in_place)) return found->second;
     const Tensor& tensor = graph->tensor(use.tensor);
@@ -199,7 +213,8 @@ struct Executor<T>::State {
 
   Buffer<T>& operand(Rank<T>& rank, const Op& op, const Use& use, std::list<Buffer<T>>& parameters) const {
     const Tensor& tensor = graph->tensor(use.tensor);
-    if (tensor.role == Role::weight || tensor.role == Role::expert_weight) return parameters.emplace_back(weight(rank, tensor));
+    if (tensor.role == Role::weight || tensor.role == Role::expert_weight)
+      return parameters.emplace_back(weight(rank, tensor));
     if (tensor.role == Role::kv_cache || tensor.role == Role::state) return kept(rank, op, use, tensor);
     return activation(rank, op, use);
   }
@@ -214,7 +229,8 @@ struct Executor<T>::State {
 
   std::vector<T> sinks(const Rank<T>& rank, const Op& op) const {
     if (op.kind != OpKind::softmax || !part->spec->attention || !part->spec->attention->sinks) return {};
-    const std::vector<double> drawn = weights.make(part->prefix, "attn.core.sinks", part->spec, {.shape = {op.dims[models::Dim::heads]}}, rank.place);
+    const std::vector<double> drawn =
+        weights.make(part->prefix, "attn.core.sinks", part->spec, {.shape = {op.dims[models::Dim::heads]}}, rank.place);
     return {drawn.begin(), drawn.end()};
   }
 
@@ -247,11 +263,15 @@ struct Executor<T>::State {
 
   void run_on(Rank<T>& rank, OpId id) {
     const Op& op = graph->op(id);
-    OpRun<T> run{op, path_of(op), model, part->spec, step, sharding, options, rank.place, rank.data * whole(step.sequences), {}, {}, nullptr, {}, 0, 0, 0};
+    OpRun<T> run{
+        op, path_of(op), model,   part->spec, step, sharding, options, rank.place, rank.data * whole(step.sequences),
+        {}, {},          nullptr, {},         0,    0,        0};
     std::list<Buffer<T>> parameters;
     for (bool writes : {false, true})  // a cache grows before anything of it is looked at
       for (const Use& use : op.uses)
-        if (use.write == writes) (writes ? run.writes : run.reads).push_back({operand(rank, op, use, parameters), graph->tensor(use.tensor), options.count});
+        if (use.write == writes)
+          (writes ? run.writes : run.reads)
+              .push_back({operand(rank, op, use, parameters), graph->tensor(use.tensor), options.count});
     if (op.kind == OpKind::rotary && part->spec->latent) run.latent_keys = latent_keys(rank);
     run.sinks = sinks(rank, op);
     const auto start = std::chrono::steady_clock::now();
@@ -266,19 +286,22 @@ struct Executor<T>::State {
     std::map<std::size_t, std::vector<Member<T>>> groups;
     for (std::size_t r = 0; r < ranks.size(); ++r) {
       Buffer<T>& in = activation(ranks[r], op, op.uses.front());
-      groups[group_of(op.communication->axis, sharding, r)].push_back({&in, &activation(ranks[r], op, op.uses.back()), r});
+      groups[group_of(op.communication->axis, sharding, r)].push_back(
+          {&in, &activation(ranks[r], op, op.uses.back()), r});
     }
     const double experts = part->spec && part->spec->moe ? part->spec->moe->experts() : 1;
     const auto start = std::chrono::steady_clock::now();
     for (auto& [first, group] : groups)
-      if (!run_collective(op, path_of(op), group, experts)) return {{{}, fmt::format("the collective {} is not executed", op.name), "", Fault::input}};
+      if (!run_collective(op, path_of(op), group, experts))
+        return {{{}, fmt::format("the collective {} is not executed", op.name), "", Fault::input}};
     OpCount& count = result.ops[id];
     count.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     for (auto& [first, group] : groups)
       for (Member<T>& member : group) {
         count.elements.front() += static_cast<double>(member.in->data.size());
         count.elements.back() += static_cast<double>(member.out->data.size());
-        count.bytes += bytes_of(graph->tensor(op.uses.front().tensor), static_cast<double>(member.in->data.size() + member.out->data.size()));
+        count.bytes += bytes_of(graph->tensor(op.uses.front().tensor),
+                                static_cast<double>(member.in->data.size() + member.out->data.size()));
       }
     return {};
   }
@@ -319,7 +342,8 @@ struct Executor<T>::State {
 };
 
 template <class T>
-Executor<T>::Executor(const models::ModelConfig& model, const models::Sharding& sharding, const ExecutorOptions& options)
+Executor<T>::Executor(const models::ModelConfig& model, const models::Sharding& sharding,
+                      const ExecutorOptions& options)
     : state_(std::make_unique<State>(model, sharding, options)) {}
 template <class T>
 Executor<T>::Executor(Executor&&) noexcept = default;
@@ -328,7 +352,8 @@ Executor<T>::~Executor() = default;
 
 template <class T>
 Result<Execution> Executor<T>::run(const Graph& graph, const Step& step) {
-  if (Diagnostics problems = check_executable(state_->model, state_->sharding, graph, step); !problems.empty()) return fail(std::move(problems));
+  if (Diagnostics problems = check_executable(state_->model, state_->sharding, graph, step); !problems.empty())
+    return fail(std::move(problems));
   return state_->run(graph, step);
 }
 

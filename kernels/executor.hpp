@@ -45,7 +45,8 @@ struct Execution {
 template <class T>
 class Executor {
  public:
-  Executor(const models::ModelConfig& model, const models::Sharding& sharding = {}, const ExecutorOptions& options = {});
+  Executor(const models::ModelConfig& model, const models::Sharding& sharding = {},
+           const ExecutorOptions& options = {});
   Executor(Executor&&) noexcept;
   ~Executor();
 

@@ -28,15 +28,24 @@ double bytes_needed(const models::Graph& graph) {
 Diagnostics beyond(const models::Graph& graph, const MeasureLimits& limits) {
   const char* hint = "take --layers 2, --width-fraction 0.25, or fewer tokens: --set workload.batch=1";
   if (const double flops = total_flops(graph); flops > limits.flops)
-    return {{{}, fmt::format("the graph does {:.3g} FLOPs, more than the {:.3g} that reference kernels are given", flops, limits.flops), hint, Fault::input}};
+    return {{{},
+             fmt::format("the graph does {:.3g} FLOPs, more than the {:.3g} that reference kernels are given", flops,
+                         limits.flops),
+             hint,
+             Fault::input}};
   if (const double bytes = bytes_needed(graph); bytes > limits.bytes)
-    return {{{}, fmt::format("running the graph needs {:.3g} GB of memory, more than {:.3g} GB", bytes / 1e9, limits.bytes / 1e9), hint, Fault::input}};
+    return {{{},
+             fmt::format("running the graph needs {:.3g} GB of memory, more than {:.3g} GB", bytes / 1e9,
+                         limits.bytes / 1e9),
+             hint,
+             Fault::input}};
   return {};
 }
 
 }  // namespace
 
-Result<MeasuredGraph> measure_graph(const models::ModelConfig& model, const models::Graph& graph, const models::Step& step, const MeasureLimits& limits) {
+Result<MeasuredGraph> measure_graph(const models::ModelConfig& model, const models::Graph& graph,
+                                    const models::Step& step, const MeasureLimits& limits) {
   if (Diagnostics problems = beyond(graph, limits); !problems.empty()) return fail(std::move(problems));
   const auto counted = Executor<float>(model).run(graph, step);
   if (!counted) return fail(counted.error());
@@ -47,7 +56,8 @@ Result<MeasuredGraph> measure_graph(const models::ModelConfig& model, const mode
     const models::Op& op = graph.op(id);
     const OpCount& count = counted->ops[id];
     const double vector = models::row_of(op.kind).contraction ? count.vector_flops : 0;
-    measured.ops.push_back({op.name, to_string(op.kind), count.executions, count.flops + vector, count.bytes, timed->ops[id].seconds});
+    measured.ops.push_back(
+        {op.name, to_string(op.kind), count.executions, count.flops + vector, count.bytes, timed->ops[id].seconds});
   }
   return measured;
 }

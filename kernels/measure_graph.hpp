@@ -18,7 +18,8 @@ struct MeasureLimits {
 struct MeasuredOp {
   std::string name;
   std::string_view kind;
-  double executions = 0, flops = 0, bytes = 0;  ///< flops: the nominal ones and, of a contraction, those of the vector unit
+  double executions = 0, flops = 0,
+         bytes = 0;  ///< flops: the nominal ones and, of a contraction, those of the vector unit
   double seconds = 0;
 };
 
@@ -29,7 +30,7 @@ struct MeasuredGraph {
 
 /// Runs the unsharded graph twice in fp32: once to count what is done, once to time the kernels (weights are drawn beforehand and
 /// not timed). Bytes are elements touched in the graph's own formats. Errors: what Executor cannot run; a graph beyond the limits.
-Result<MeasuredGraph> measure_graph(const models::ModelConfig& model, const models::Graph& graph, const models::Step& step,
-                                    const MeasureLimits& limits = {});
+Result<MeasuredGraph> measure_graph(const models::ModelConfig& model, const models::Graph& graph,
+                                    const models::Step& step, const MeasureLimits& limits = {});
 
 }  // namespace gambrel::kernels

@@ -27,7 +27,8 @@ struct Buffer {
   std::vector<Tag> tags;
 
   Buffer() = default;
-  Buffer(std::size_t row_count, std::size_t row_width) : rows(row_count), width(row_width), data(row_count * row_width) {}
+  Buffer(std::size_t row_count, std::size_t row_width)
+      : rows(row_count), width(row_width), data(row_count * row_width) {}
   T* row(std::size_t i) { return data.data() + i * width; }
   const T* row(std::size_t i) const { return data.data() + i * width; }
 };
@@ -83,12 +84,12 @@ struct OpRun {
   const models::Sharding& sharding;
   const ExecutorOptions& options;
   RankPlace place;
-  std::size_t first_sequence = 0;          ///< of this rank's among all
-  std::vector<View<T>> reads, writes;      ///< in the order of the operator's uses
-  Buffer<T>* latent_keys = nullptr;        ///< of a latent attention's rotary: what ends in the heads' shared keys
-  std::vector<T> sinks;                    ///< of a softmax in memory: one a head
-  double aside = 0;                        ///< elements touched outside the uses (latent_keys), read and written back
-  double products = 0, vector = 0;         ///< FLOPs done: of contractions, and on single elements
+  std::size_t first_sequence = 0;      ///< of this rank's among all
+  std::vector<View<T>> reads, writes;  ///< in the order of the operator's uses
+  Buffer<T>* latent_keys = nullptr;    ///< of a latent attention's rotary: what ends in the heads' shared keys
+  std::vector<T> sinks;                ///< of a softmax in memory: one a head
+  double aside = 0;                    ///< elements touched outside the uses (latent_keys), read and written back
+  double products = 0, vector = 0;     ///< FLOPs done: of contractions, and on single elements
 
   std::size_t dim(models::Dim d) const { return whole(op.dims[d]); }
   std::size_t new_tokens() const { return whole(step.new_tokens); }
@@ -100,7 +101,9 @@ struct OpRun {
     return nullptr;
   }
   /// First row of this rank's own part of `view`, of which the operator works on `rows` only.
-  std::size_t own_row(const View<T>& view, std::size_t rows) const { return view.rows() > rows ? place.tensor * rows : 0; }
+  std::size_t own_row(const View<T>& view, std::size_t rows) const {
+    return view.rows() > rows ? place.tensor * rows : 0;
+  }
 };
 
 /// The reference kernel of a kind; null: there is none.
@@ -110,31 +113,52 @@ template <class T>
 Kernel<T> kernel_of(models::OpKind kind);
 
 // products
-template <class T> void run_gemm(OpRun<T>&);
-template <class T> void run_batched_gemm(OpRun<T>&);
-template <class T> void run_grouped_gemm(OpRun<T>&);
-template <class T> void run_expert_ffn(OpRun<T>&);
+template <class T>
+void run_gemm(OpRun<T>&);
+template <class T>
+void run_batched_gemm(OpRun<T>&);
+template <class T>
+void run_grouped_gemm(OpRun<T>&);
+template <class T>
+void run_expert_ffn(OpRun<T>&);
 // attention
-template <class T> void run_attention(OpRun<T>&);
-template <class T> void run_attention_scores(OpRun<T>&);
-template <class T> void run_softmax(OpRun<T>&);
-template <class T> void run_attention_values(OpRun<T>&);
-template <class T> void run_kv_append(OpRun<T>&);
+template <class T>
+void run_attention(OpRun<T>&);
+template <class T>
+void run_attention_scores(OpRun<T>&);
+template <class T>
+void run_softmax(OpRun<T>&);
+template <class T>
+void run_attention_values(OpRun<T>&);
+template <class T>
+void run_kv_append(OpRun<T>&);
 // rows
-template <class T> void run_norm(OpRun<T>&);
-template <class T> void run_rotary(OpRun<T>&);
-template <class T> void run_elementwise(OpRun<T>&);
-template <class T> void run_activation(OpRun<T>&);
-template <class T> void run_embedding(OpRun<T>&);
-template <class T> void run_sampling(OpRun<T>&);
-template <class T> void run_cross_entropy(OpRun<T>&);
+template <class T>
+void run_norm(OpRun<T>&);
+template <class T>
+void run_rotary(OpRun<T>&);
+template <class T>
+void run_elementwise(OpRun<T>&);
+template <class T>
+void run_activation(OpRun<T>&);
+template <class T>
+void run_embedding(OpRun<T>&);
+template <class T>
+void run_sampling(OpRun<T>&);
+template <class T>
+void run_cross_entropy(OpRun<T>&);
 // routing
-template <class T> void run_router_topk(OpRun<T>&);
-template <class T> void run_dispatch(OpRun<T>&);
-template <class T> void run_combine(OpRun<T>&);
+template <class T>
+void run_router_topk(OpRun<T>&);
+template <class T>
+void run_dispatch(OpRun<T>&);
+template <class T>
+void run_combine(OpRun<T>&);
 // state space
-template <class T> void run_conv1d(OpRun<T>&);
-template <class T> void run_ssm_scan(OpRun<T>&);
+template <class T>
+void run_conv1d(OpRun<T>&);
+template <class T>
+void run_ssm_scan(OpRun<T>&);
 
 /// An activation of `inner` outputs from `in` (2 inner if gated: gates first); returns its FLOPs.
 template <class T>

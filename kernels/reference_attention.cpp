@@ -61,21 +61,25 @@ class Heads {
 
   Pieces query_pieces(std::size_t head) const {
     if (run_.spec->attention) return {{operands_[0], head * width_of_head(), width_of_head()}};
-    const std::size_t nope = whole(latent().nope_head_dim), rope = whole(latent().rope_head_dim), lora = whole(latent().kv_lora_rank);
+    const std::size_t nope = whole(latent().nope_head_dim), rope = whole(latent().rope_head_dim),
+                      lora = whole(latent().kv_lora_rank);
     if (expanded_) return {{operands_[0], head * (nope + rope), nope + rope}};
     return {{operands_[0], head * lora, lora}, {operands_[1], head * (nope + rope) + nope, rope}};
   }
 
   Pieces key_pieces(std::size_t head) const {
-    if (run_.spec->attention) return {{operands_.back(), first_key() + kv_head(head) * width_of_head(), width_of_head()}};
-    const std::size_t nope = whole(latent().nope_head_dim), rope = whole(latent().rope_head_dim), v = whole(latent().v_head_dim);
+    if (run_.spec->attention)
+      return {{operands_.back(), first_key() + kv_head(head) * width_of_head(), width_of_head()}};
+    const std::size_t nope = whole(latent().nope_head_dim), rope = whole(latent().rope_head_dim),
+                      v = whole(latent().v_head_dim);
     if (!expanded_) return {{operands_.back(), 0, whole(latent().kv_lora_rank) + rope}};
     View<T>* rotated = operands_[1];  // alone, or behind the latent
     return {{expanded_, head * (nope + v), nope}, {rotated, rotated->width() - rope, rope}};
   }
 
   Piece<T> value_piece(std::size_t head) const {
-    if (run_.spec->attention) return {operands_.back(), first_key() + (kv_heads_ + kv_head(head)) * width_of_head(), width_of_head()};
+    if (run_.spec->attention)
+      return {operands_.back(), first_key() + (kv_heads_ + kv_head(head)) * width_of_head(), width_of_head()};
     const std::size_t nope = whole(latent().nope_head_dim), v = whole(latent().v_head_dim);
     if (!expanded_) return {operands_.back(), 0, whole(latent().kv_lora_rank)};
     return {expanded_, head * (nope + v) + nope, v};
@@ -110,7 +114,8 @@ Sight sight(const OpRun<T>& run, std::size_t query) {
 
 template <class T>
 T scale_of(const OpRun<T>& run) {
-  const double width = run.spec->attention ? run.spec->attention->head_dim : run.spec->latent->nope_head_dim + run.spec->latent->rope_head_dim;
+  const double width = run.spec->attention ? run.spec->attention->head_dim
+                                           : run.spec->latent->nope_head_dim + run.spec->latent->rope_head_dim;
   return static_cast<T>(1 / std::sqrt(width));
 }
 
@@ -151,11 +156,12 @@ void run_attention(OpRun<T>& run) {
     const Matrix<T> keys = heads.keys(s, h, first, all), values = heads.values(s, h, first, all);
     for (std::size_t i = 0; i < run.new_tokens(); ++i) {
       const Sight seen = sight(run, i);
-      const auto n = static_cast<Eigen::Index>(seen.end - seen.first), at = static_cast<Eigen::Index>(seen.first - first);
+      const auto n = static_cast<Eigen::Index>(seen.end - seen.first),
+                 at = static_cast<Eigen::Index>(seen.first - first);
       Eigen::Matrix<T, 1, Eigen::Dynamic> weights = q.row(i) * keys.middleRows(at, n).transpose();
       run.vector += softmax(weights.data(), seen.end - seen.first, scale_of(run), sinks ? sinks->at(0, h, 1) : nullptr);
-      Eigen::Map<Eigen::Matrix<T, 1, Eigen::Dynamic>>(run.writes[0].at(s * run.new_tokens() + i, h * width, width), width) =
-          weights * values.middleRows(at, n);
+      Eigen::Map<Eigen::Matrix<T, 1, Eigen::Dynamic>>(run.writes[0].at(s * run.new_tokens() + i, h * width, width),
+                                                      width) = weights * values.middleRows(at, n);
       run.products += 2.0 * static_cast<double>(n) * static_cast<double>(q.cols() + values.cols());
     }
   });
@@ -202,7 +208,8 @@ void run_attention_values(OpRun<T>& run) {
     const Matrix<T> values = heads.values(s, h, first_seen(run), keys);
     const T* in = run.reads[0].at((s * run.dim(Dim::heads) + h) * n, 0, keys, n);
     const Matrix<T> y = Eigen::Map<const Matrix<T>>(in, n, keys) * values;
-    for (std::size_t i = 0; i < n; ++i) std::copy_n(y.row(i).data(), width, run.writes[0].at(s * n + i, h * width, width));
+    for (std::size_t i = 0; i < n; ++i)
+      std::copy_n(y.row(i).data(), width, run.writes[0].at(s * n + i, h * width, width));
     run.products += 2.0 * static_cast<double>(n * keys) * static_cast<double>(values.cols());
   });
 }
@@ -218,7 +225,8 @@ void run_kv_append(OpRun<T>& run) {
     std::size_t width = cache.width();
     if (run.spec->latent) width = whole(r == 0 ? run.spec->latent->kv_lora_rank : run.spec->latent->rope_head_dim);
     for (std::size_t row = 0; row < in.rows(); ++row)
-      std::copy_n(in.at(row, in.width() - width, width), width, cache.at(row / n * run.total() + run.past() + row % n, column, width));
+      std::copy_n(in.at(row, in.width() - width, width), width,
+                  cache.at(row / n * run.total() + run.past() + row % n, column, width));
     column += width;
   }
 }

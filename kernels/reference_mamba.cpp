@@ -16,7 +16,8 @@ struct Mixer {
 template <class T>
 Mixer mixer_of(const OpRun<T>& run) {
   const models::Mamba& m = *run.spec->mamba;
-  const std::size_t heads = whole(m.heads / run.sharding.tensor), groups = whole(std::max(1.0, m.groups / run.sharding.tensor));
+  const std::size_t heads = whole(m.heads / run.sharding.tensor),
+                    groups = whole(std::max(1.0, m.groups / run.sharding.tensor));
   const std::size_t inner = heads * whole(m.head_dim), state = whole(m.state);
   return {heads, whole(m.head_dim), groups, state, inner, inner + 2 * groups * state};
 }

@@ -111,7 +111,8 @@ void run_expert_ffn(OpRun<T>& run) {
     Matrix<T> y(x.rows(), wide), z(x.rows(), inner), result(x.rows(), hidden);
     run.products += multiply(x, block(up, e * wide, wide, 0, hidden), y);
     if (bias) add_bias(y, bias->at(e, 0, wide));  // the table leaves these additions out
-    for (Eigen::Index i = 0; i < x.rows(); ++i) run.vector += activate(run.spec->moe->activation, y.row(i).data(), z.row(i).data(), inner);
+    for (Eigen::Index i = 0; i < x.rows(); ++i)
+      run.vector += activate(run.spec->moe->activation, y.row(i).data(), z.row(i).data(), inner);
     run.products += multiply(z, block(down, e * hidden, hidden, 0, inner), result);
     if (bias) add_bias(result, bias->at(e, wide, hidden));
     return result;

@@ -86,9 +86,9 @@ void run_combine(OpRun<T>& run) {
   }
 }
 
-#define GAMBREL_INSTANTIATE(T)               \
-  template void run_router_topk(OpRun<T>&);  \
-  template void run_dispatch(OpRun<T>&);     \
+#define GAMBREL_INSTANTIATE(T)              \
+  template void run_router_topk(OpRun<T>&); \
+  template void run_dispatch(OpRun<T>&);    \
   template void run_combine(OpRun<T>&);
 GAMBREL_INSTANTIATE(double)
 GAMBREL_INSTANTIATE(float)

@@ -51,7 +51,8 @@ double layer_norm(const T* x, T* y, std::size_t n, const T* gain, const T* bias,
 template <class T>
 void run_qk_norm(OpRun<T>& run) {
   const models::GroupedAttention& a = *run.spec->attention;
-  const std::size_t d = whole(a.head_dim), kv = whole(std::max(1.0, a.kv_heads / run.sharding.tensor)), n = run.dim(Dim::n);
+  const std::size_t d = whole(a.head_dim), kv = whole(std::max(1.0, a.kv_heads / run.sharding.tensor)),
+                    n = run.dim(Dim::n);
   const std::size_t queries = n - kv * d;
   const T* gain = run.reads[1].all();
   for (std::size_t row = 0; row < run.dim(Dim::m); ++row) {
@@ -61,7 +62,8 @@ void run_qk_norm(OpRun<T>& run) {
       run.vector += rms_norm(x, x, queries, gain, run.options.norm_epsilon);
       run.vector += rms_norm(x + queries, x + queries, kv * d, gain + queries, run.options.norm_epsilon);
     } else {
-      for (std::size_t at = 0; at < n; at += d) run.vector += rms_norm(x + at, x + at, d, at < queries ? gain : gain + d, run.options.norm_epsilon);
+      for (std::size_t at = 0; at < n; at += d)
+        run.vector += rms_norm(x + at, x + at, d, at < queries ? gain : gain + d, run.options.norm_epsilon);
     }
   }
 }
@@ -69,7 +71,8 @@ void run_qk_norm(OpRun<T>& run) {
 /// norm(y silu(z)), group by group; z stands first in the projection.
 template <class T>
 void run_gated_norm(OpRun<T>& run) {
-  const std::size_t n = run.dim(Dim::n), groups = whole(std::max(1.0, run.spec->mamba->groups / run.sharding.tensor)), width = n / groups;
+  const std::size_t n = run.dim(Dim::n), groups = whole(std::max(1.0, run.spec->mamba->groups / run.sharding.tensor)),
+                    width = n / groups;
   const T* gain = run.reads[2].at(0, 0, n);
   std::vector<T> gated(n);
   for (std::size_t row = 0; row < run.dim(Dim::m); ++row) {
@@ -77,14 +80,16 @@ void run_gated_norm(OpRun<T>& run) {
     T* out = run.writes[0].at(row, 0, n);
     for (std::size_t i = 0; i < n; ++i) gated[i] = y[i] * z[i] * sigmoid(z[i]);
     run.vector += 5.0 * static_cast<double>(n);
-    for (std::size_t g = 0; g < n; g += width) run.vector += rms_norm(gated.data() + g, out + g, width, gain + g, run.options.norm_epsilon);
+    for (std::size_t g = 0; g < n; g += width)
+      run.vector += rms_norm(gated.data() + g, out + g, width, gain + g, run.options.norm_epsilon);
   }
 }
 
 /// Rows of the stream that the head works on: the last `logits` of every sequence, those of them that this rank has.
 template <class T>
 std::vector<std::size_t> head_rows(OpRun<T>& run) {
-  const std::size_t have = run.reads[0].rows(), n = run.new_tokens(), logits = run.step.training ? n : std::min(whole(run.step.logits), n);
+  const std::size_t have = run.reads[0].rows(), n = run.new_tokens(),
+                    logits = run.step.training ? n : std::min(whole(run.step.logits), n);
   const std::size_t first = have < n * whole(run.step.sequences) ? run.place.tensor * have : 0;
   std::vector<std::size_t> rows;
   for (std::size_t row = 0; row < have; ++row)
@@ -112,14 +117,16 @@ void run_norm(OpRun<T>& run) {
   const std::size_t n = run.dim(Dim::n);
   std::vector<std::size_t> rows;
   if (run.op.part == models::ModelPart::head) rows = head_rows(run);
-  else for (std::size_t row = 0; row < in.rows(); ++row) rows.push_back(row);
+  else
+    for (std::size_t row = 0; row < in.rows(); ++row) rows.push_back(row);
   out.shape(rows.size(), n);
   View<T>* bias = run.find(".bias");
   const T *gain = run.reads[1].all(), *shift = bias ? bias->all() : nullptr;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const T* x = in.at(rows[i], 0, n);
     T* y = out.at(i, 0, n);
-    run.vector += bias ? layer_norm(x, y, n, gain, shift, run.options.norm_epsilon) : rms_norm(x, y, n, gain, run.options.norm_epsilon);
+    run.vector += bias ? layer_norm(x, y, n, gain, shift, run.options.norm_epsilon)
+                       : rms_norm(x, y, n, gain, run.options.norm_epsilon);
   }
 }
 
@@ -130,7 +137,8 @@ void run_rotary(OpRun<T>& run) {
   View<T>&in = run.reads[0], &out = run.writes[0];
   const models::LatentAttention* latent = run.spec->latent ? &*run.spec->latent : nullptr;
   const std::size_t rotary = whole(latent ? latent->rope_head_dim : run.spec->attention->rotary);
-  const std::size_t head = whole(latent ? latent->nope_head_dim + latent->rope_head_dim : run.spec->attention->head_dim);
+  const std::size_t head =
+      whole(latent ? latent->nope_head_dim + latent->rope_head_dim : run.spec->attention->head_dim);
   const std::size_t offset = latent ? head - rotary : 0;
   const std::size_t heads = run.dim(Dim::n) / rotary - (latent ? 1 : 0);
   for (std::size_t row = 0; row < in.rows(); ++row) {
@@ -239,20 +247,21 @@ void run_cross_entropy(OpRun<T>& run) {
     T sum = 0;
     for (std::size_t i = 0; i < width; ++i) sum += p[i] = std::exp(x[i] - largest);
     for (std::size_t i = 0; i < width; ++i) p[i] /= sum;
-    const std::size_t target = token_at(run.first_sequence + row / n, run.past() + row % n + 1, run.model.vocab, run.options.seed);
+    const std::size_t target =
+        token_at(run.first_sequence + row / n, run.past() + row % n + 1, run.model.vocab, run.options.seed);
     *loss.at(row, 0, 1) = std::log(sum) - (x[target] - largest);
     run.vector += 5.0 * static_cast<double>(width);
   }
 }
 
-#define GAMBREL_INSTANTIATE(T)                                                                         \
-  template void run_norm(OpRun<T>&);                                                                   \
-  template void run_rotary(OpRun<T>&);                                                                 \
-  template void run_elementwise(OpRun<T>&);                                                            \
-  template void run_activation(OpRun<T>&);                                                             \
-  template void run_embedding(OpRun<T>&);                                                              \
-  template void run_sampling(OpRun<T>&);                                                               \
-  template void run_cross_entropy(OpRun<T>&);                                                          \
+#define GAMBREL_INSTANTIATE(T)                \
+  template void run_norm(OpRun<T>&);          \
+  template void run_rotary(OpRun<T>&);        \
+  template void run_elementwise(OpRun<T>&);   \
+  template void run_activation(OpRun<T>&);    \
+  template void run_embedding(OpRun<T>&);     \
+  template void run_sampling(OpRun<T>&);      \
+  template void run_cross_entropy(OpRun<T>&); \
   template double activate(models::Activation, const T*, T*, std::size_t);
 GAMBREL_INSTANTIATE(double)
 GAMBREL_INSTANTIATE(float)

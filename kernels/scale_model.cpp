@@ -35,7 +35,8 @@ class Narrower {
   void layer(LayerSpec& spec) const {
     if (spec.attention) heads(spec.attention->heads, spec.attention->kv_heads);
     if (spec.latent)
-      for (double* extent : {&spec.latent->heads, &spec.latent->q_lora_rank, &spec.latent->kv_lora_rank}) width(*extent);
+      for (double* extent : {&spec.latent->heads, &spec.latent->q_lora_rank, &spec.latent->kv_lora_rank})
+        width(*extent);
     if (spec.mamba) heads(spec.mamba->heads, spec.mamba->groups);
     if (spec.dense) width(spec.dense->inner);
     if (!spec.moe) return;

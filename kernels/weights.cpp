@@ -51,7 +51,9 @@ Places halves(std::size_t inner, std::size_t parts, std::size_t part, std::size_
 
 }  // namespace
 
-double unit_value(std::string_view name, std::uint64_t index, std::uint64_t seed) { return unit_of(start_of(name, seed), index); }
+double unit_value(std::string_view name, std::uint64_t index, std::uint64_t seed) {
+  return unit_of(start_of(name, seed), index);
+}
 
 std::uint64_t token_at(std::uint64_t sequence, std::uint64_t position, double vocabulary, std::uint64_t seed) {
   return static_cast<std::uint64_t>((unit_value("tokens", (sequence << 32) + position, seed) + 1) / 2 * vocabulary);
@@ -87,8 +89,10 @@ Weights::Cut Weights::by_columns(std::string_view path, const Tensor& tensor, Ra
 }
 
 Weights::Cut Weights::grouped_heads(std::string_view path, const models::GroupedAttention& a, RankPlace place) const {
-  const std::size_t d = size_of(a.head_dim), ranks = size_of(sharding_.tensor), all_q = size_of(a.heads), all_kv = size_of(a.kv_heads);
-  const std::size_t heads = all_q / ranks, kv_heads = std::max<std::size_t>(1, all_kv / ranks), first_kv = place.tensor * all_kv / ranks;
+  const std::size_t d = size_of(a.head_dim), ranks = size_of(sharding_.tensor), all_q = size_of(a.heads),
+                    all_kv = size_of(a.kv_heads);
+  const std::size_t heads = all_q / ranks, kv_heads = std::max<std::size_t>(1, all_kv / ranks),
+                    first_kv = place.tensor * all_kv / ranks;
   if (path == "attn.core.sinks") return by_rows(path, run(place.tensor * heads, heads), 1);
   Places rows;
   append(rows, place.tensor * heads * d, heads * d);
@@ -97,8 +101,10 @@ Weights::Cut Weights::grouped_heads(std::string_view path, const models::Grouped
   return by_rows(path, std::move(rows), path == "attn.qkv.weight" ? size_of(model_.hidden) : 1);
 }
 
-Weights::Cut Weights::latent(std::string_view path, const models::LatentAttention& a, const Tensor& tensor, RankPlace place) const {
-  const std::size_t heads = size_of(a.heads / sharding_.tensor), first = place.tensor * heads, lora = size_of(a.kv_lora_rank);
+Weights::Cut Weights::latent(std::string_view path, const models::LatentAttention& a, const Tensor& tensor,
+                             RankPlace place) const {
+  const std::size_t heads = size_of(a.heads / sharding_.tensor), first = place.tensor * heads,
+                    lora = size_of(a.kv_lora_rank);
   const std::size_t nope = size_of(a.nope_head_dim), v = size_of(a.v_head_dim);
   if (path != "attn.q_absorb.weight" && path != "attn.v_up.weight") {
     const std::size_t mine = size_of(tensor.shape[0]);
@@ -113,10 +119,14 @@ Weights::Cut Weights::latent(std::string_view path, const models::LatentAttentio
   return cut;
 }
 
-Weights::Cut Weights::state_space(std::string_view path, const models::Mamba& m, const Tensor& tensor, RankPlace place) const {
-  const std::size_t ranks = size_of(sharding_.tensor), all_heads = size_of(m.heads), d = size_of(m.head_dim), state = size_of(m.state);
-  const std::size_t heads = all_heads / ranks, all_groups = size_of(m.groups), groups = std::max<std::size_t>(1, all_groups / ranks);
-  const std::size_t first = place.tensor * heads, first_group = place.tensor * all_groups / ranks, inner = all_heads * d;
+Weights::Cut Weights::state_space(std::string_view path, const models::Mamba& m, const Tensor& tensor,
+                                  RankPlace place) const {
+  const std::size_t ranks = size_of(sharding_.tensor), all_heads = size_of(m.heads), d = size_of(m.head_dim),
+                    state = size_of(m.state);
+  const std::size_t heads = all_heads / ranks, all_groups = size_of(m.groups),
+                    groups = std::max<std::size_t>(1, all_groups / ranks);
+  const std::size_t first = place.tensor * heads, first_group = place.tensor * all_groups / ranks,
+                    inner = all_heads * d;
   Places channels;
   append(channels, first * d, heads * d);
   for (std::size_t half : {0, 1}) append(channels, inner + (half * all_groups + first_group) * state, groups * state);
@@ -142,8 +152,10 @@ Weights::Cut Weights::gate_up(std::string_view path, double inner, const Tensor&
 
 // [experts, n, k]: rows are those of all experts one after the other.
 Weights::Cut Weights::experts(std::string_view path, const models::MoeFfn& f, RankPlace place) const {
-  const std::size_t experts = size_of(f.experts() / sharding_.expert), first = place.expert * experts, hidden = size_of(model_.hidden);
-  const std::size_t inner = size_of(f.mean_inner()), parts = size_of(sharding_.expert_tensor), wide = is_gated(f.activation) ? 2 : 1;
+  const std::size_t experts = size_of(f.experts() / sharding_.expert), first = place.expert * experts,
+                    hidden = size_of(model_.hidden);
+  const std::size_t inner = size_of(f.mean_inner()), parts = size_of(sharding_.expert_tensor),
+                    wide = is_gated(f.activation) ? 2 : 1;
   const bool up = path.starts_with("moe.experts.up");
   const Places of_one = up ? halves(inner, parts, place.expert_tensor, wide) : run(0, hidden);
   Places rows;
@@ -155,7 +167,8 @@ Weights::Cut Weights::experts(std::string_view path, const models::MoeFfn& f, Ra
   return cut;
 }
 
-Weights::Cut Weights::cut_of(std::string_view path, const LayerSpec* spec, const Tensor& tensor, RankPlace place) const {
+Weights::Cut Weights::cut_of(std::string_view path, const LayerSpec* spec, const Tensor& tensor,
+                             RankPlace place) const {
   auto starts = [&](std::string_view text) { return path.starts_with(text); };
   if (path == "embed.table" || starts("lm_head.")) {
     const std::size_t mine = size_of(tensor.shape[0]);
@@ -164,15 +177,18 @@ Weights::Cut Weights::cut_of(std::string_view path, const LayerSpec* spec, const
   for (std::string_view cut_by_rows : {"attn.out.", "mlp.down.", "moe.shared.down.", "mamba.out."})
     if (starts(cut_by_rows)) return by_columns(path, tensor, place);
   if (!spec) return whole(path, tensor);
-  if (starts("attn.qkv") || path == "attn.core.sinks" || (starts("attn.qk_norm") && spec->attention->qk_norm == models::QkNorm::full))
+  if (starts("attn.qkv") || path == "attn.core.sinks" ||
+      (starts("attn.qk_norm") && spec->attention->qk_norm == models::QkNorm::full))
     return grouped_heads(path, *spec->attention, place);
   for (std::string_view cut_by_heads : {"attn.q.", "attn.q_b.", "attn.kv_b.", "attn.q_absorb.", "attn.v_up."})
     if (starts(cut_by_heads)) return latent(path, *spec->latent, tensor, place);
   if (starts("mamba.in.") || starts("mamba.conv") || starts("mamba.scan") || starts("mamba.gated_norm"))
     return state_space(path, *spec->mamba, tensor, place);
   if (starts("mlp.gate_up") || starts("mlp.up")) return gate_up(path, spec->dense->inner, tensor, place);
-  if (starts("moe.shared.gate_up") || starts("moe.shared.up")) return gate_up(path, spec->moe->shared_inner, tensor, place);
-  if (path == "moe.experts.up" || path == "moe.experts.down") return experts(std::string(path) + ".weight", *spec->moe, place);
+  if (starts("moe.shared.gate_up") || starts("moe.shared.up"))
+    return gate_up(path, spec->moe->shared_inner, tensor, place);
+  if (path == "moe.experts.up" || path == "moe.experts.down")
+    return experts(std::string(path) + ".weight", *spec->moe, place);
   if (starts("moe.experts.")) return experts(path, *spec->moe, place);
   return whole(path, tensor);
 }
@@ -188,8 +204,10 @@ std::vector<double> Weights::fill(std::string_view prefix, const Cut& cut) const
 
 // Of each expert the biases of the first product, then those of the second.
 std::vector<double> Weights::fused_bias(std::string_view prefix, const models::MoeFfn& f, RankPlace place) const {
-  const std::vector<double> up = fill(prefix, experts("moe.experts.up.bias", f, place)), down = fill(prefix, experts("moe.experts.down.bias", f, place));
-  const std::size_t experts = size_of(f.experts() / sharding_.expert), wide = up.size() / experts, hidden = down.size() / experts;
+  const std::vector<double> up = fill(prefix, experts("moe.experts.up.bias", f, place)),
+                            down = fill(prefix, experts("moe.experts.down.bias", f, place));
+  const std::size_t experts = size_of(f.experts() / sharding_.expert), wide = up.size() / experts,
+                    hidden = down.size() / experts;
   std::vector<double> both;
   for (std::size_t e = 0; e < experts; ++e) {
     both.insert(both.end(), up.begin() + e * wide, up.begin() + (e + 1) * wide);
@@ -198,7 +216,8 @@ std::vector<double> Weights::fused_bias(std::string_view prefix, const models::M
   return both;
 }
 
-std::vector<double> Weights::make(std::string_view prefix, std::string_view path, const LayerSpec* spec, const Tensor& tensor, RankPlace place) const {
+std::vector<double> Weights::make(std::string_view prefix, std::string_view path, const LayerSpec* spec,
+                                  const Tensor& tensor, RankPlace place) const {
   if (path == "moe.experts.bias") return fused_bias(prefix, *spec->moe, place);
   return fill(prefix, cut_of(path, spec, tensor, place));
 }

@@ -51,7 +51,8 @@ class Weights {
   Cut by_rows(std::string_view path, std::vector<std::size_t> rows, std::size_t width) const;
   Cut by_columns(std::string_view path, const models::Tensor& tensor, RankPlace place) const;
   Cut grouped_heads(std::string_view path, const models::GroupedAttention& a, RankPlace place) const;
-  Cut latent(std::string_view path, const models::LatentAttention& a, const models::Tensor& tensor, RankPlace place) const;
+  Cut latent(std::string_view path, const models::LatentAttention& a, const models::Tensor& tensor,
+             RankPlace place) const;
   Cut state_space(std::string_view path, const models::Mamba& m, const models::Tensor& tensor, RankPlace place) const;
   Cut experts(std::string_view path, const models::MoeFfn& f, RankPlace place) const;
   Cut gate_up(std::string_view path, double inner, const models::Tensor& tensor, RankPlace place) const;

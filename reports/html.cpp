@@ -122,6 +122,8 @@ data tier_data(const sim::TierUse& tier) {
   parts.push_back(part_data("weights", "weights", tier.weights, whole));
   parts.push_back(part_data("kv_cache", "KV cache", tier.kv_cache, whole));
   parts.push_back(part_data("activations", "activations", tier.activations, whole));
+  if (tier.gradients.value > 0) parts.push_back(part_data("gradients", "gradients", tier.gradients, whole));
+  if (tier.optimizer.value > 0) parts.push_back(part_data("optimizer", "optimizer", tier.optimizer, whole));
   if (capacity > used) parts.push_back(part_data("free", "free", tier.capacity - tier.used(), whole));
   data item;
   item.set("level", text(display_name(tier.level, 32)));

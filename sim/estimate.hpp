@@ -11,6 +11,7 @@
 #include "base/quantity.hpp"
 #include "sim/pools.hpp"
 #include "sim/sites.hpp"
+#include "sim/step.hpp"
 #include "sim/timeline.hpp"
 
 namespace gambrel::sim {
@@ -95,30 +96,6 @@ struct LayerTotal {
   Bytes weight_bytes{0};          ///< kept
   Bytes kv_per_token{0};          ///< kept for each token of a sequence
   Seconds time{0};
-};
-
-/// Where the time of a step goes on the busiest chip; the parts sum to the step's time, `overlap` comes beside it.
-struct StepTimeline {
-  Seconds compute{0};          ///< operators of the chip, the optimizer included
-  Seconds exposed_network{0};  ///< waiting for collectives and neighbours
-  Seconds bubble{0};           ///< idle in the pipeline
-  Seconds overhead{0};         ///< of the host, a step
-  Seconds overlap{0};          ///< collectives hidden behind operators
-};
-
-/// All executions of one collective by one chip and step.
-struct NetworkUse {
-  std::string collective, axis, level, algorithm;
-  double ranks = 1, count = 1;
-  Bytes bytes{0};              ///< of one execution
-  Seconds time{0};             ///< of one execution
-};
-
-/// What a stage does when the last backward pass is over.
-struct StageTail {
-  double reduction = 0;   ///< seconds of collectives that nothing hides
-  double optimizer = 0;
-  double seconds() const { return reduction + optimizer; }
 };
 
 /// One step of one kind of work: prefill, a decode step, or all decode steps of a generation (mean step x count).

@@ -69,10 +69,31 @@ TEST_CASE("golden logits: a sliding window and routed experts") {
 
 TEST_CASE("golden logits: latent attention, absorbed and expanded, and a shared expert") {
   for (const char* absorb : {"always", "never"}) {
-    const std::string attention = std::string("    attention: {kind: mla, heads: 4, q_lora_rank: 12, kv_lora_rank: 16, rope_head_dim: 4, "
-                                              "nope_head_dim: 8, v_head_dim: 6, absorb: ") + absorb + "}\n";
-    check_golden("deepseek", model_of("hidden: 32\nvocab: 60\nlayers:\n  - count: 1\n" + attention +
-                                      "    ffn: {kind: dense, inner: 36, activation: swiglu}\n  - count: 2\n" + attention +
-                                      "    ffn: {kind: moe, experts: 8, top_k: 3, inner: 10, activation: swiglu, shared: {inner: 14}}\n"));
+    const std::string attention =
+        std::string(
+            "    attention: {kind: mla, heads: 4, q_lora_rank: 12, kv_lora_rank: 16, rope_head_dim: 4, "
+            "nope_head_dim: 8, v_head_dim: 6, absorb: ") +
+        absorb + "}\n";
+    check_golden(
+        "deepseek",
+        model_of("hidden: 32\nvocab: 60\nlayers:\n  - count: 1\n" + attention +
+                 "    ffn: {kind: dense, inner: 36, activation: swiglu}\n  - count: 2\n" + attention +
+                 "    ffn: {kind: moe, experts: 8, top_k: 3, inner: 10, activation: swiglu, shared: {inner: 14}}\n"));
   }
+}
+
+TEST_CASE("golden logits: layer norms, positions, biases, normed heads, sinks; a sandwich and a parallel layer") {
+  const std::string parts =
+      "    attention: {kind: gqa, heads: 3, head_dim: 8, rotary: 2, qk_norm: head, qkv_bias: true, out_bias: true, sinks: true}\n"
+      "    ffn: {kind: dense, inner: 32, activation: gelu, bias: true}\n";
+  check_golden("gpt",
+               model_of("hidden: 24\nvocab: 30\nnorm: layer_norm\nlearned_positions: 16\nlm_head_bias: true\nlayers:\n"
+                        "  - norms: sandwich\n" +
+                        parts + "  - parallel: true\n    shared_norm: true\n" + parts));
+}
+
+TEST_CASE("golden logits: state spaces") {
+  check_golden("mamba",
+               model_of("hidden: 20\nvocab: 30\nlayers:\n"
+                        "  - {count: 2, mamba: {heads: 4, head_dim: 6, state: 5, groups: 2, conv_kernel: 3}}\n"));
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Golden logits of three small models, in NumPy and fp64; shares nothing with the C++ executor but the weights' formula.
+"""Golden logits of small models, in NumPy and fp64; shares nothing with the C++ executor but the weights' formula.
 
 Run by hand from the repository's root (it needs python3 and NumPy): python3 tests/golden/reference_models.py
-It writes tests/golden/logits/{llama,mixtral,deepseek}.csv: the logits of every position of two sequences of seven tokens.
-tests/golden/logits_test.cpp states the same three models and compares.
+It writes tests/golden/logits/{llama,mixtral,deepseek,gpt,mamba}.csv: the logits of every position of two sequences of seven tokens.
+tests/golden/logits_test.cpp states the same models and compares.
 """
 import csv
 import os
@@ -156,9 +156,78 @@ def deepseek():
     return run(32, 60, [(attend, feed), (attend, moe), (attend, moe)])
 
 
+def layer_norm(x, name):
+    y = x - x.mean(-1, keepdims=True)
+    n = x.shape[-1]
+    return y / np.sqrt((y**2).mean(-1, keepdims=True) + EPSILON) * gain(name, n) + bias(name, n)
+
+
+def gelu(x):
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def gpt():
+    """Layer norms, positions, biases everywhere, normed and partly rotated heads, sinks; a sandwich and a parallel layer."""
+    hidden, vocab, heads, d, inner = 24, 30, 3, 8, 32
+
+    def linear(name, x, n):
+        return x @ matrix(name, n, x.shape[-1]).T + bias(name, n)
+
+    def attend(p, x):
+        q, k, v = (split(t, heads) for t in np.split(linear(p + "attn.qkv", x, 3 * heads * d), 3, -1))
+        gains = gain(p + "attn.qk_norm", 2 * d)
+        q, k = (np.concatenate([rotate(t[..., :2]), t[..., 2:]], -1) for t in (rms(q, gains[:d]), rms(k, gains[d:])))
+        scores = np.einsum("shid,shjd->shij", q, k) / np.sqrt(d)
+        scores = np.where(np.tril(np.ones((TOKENS, TOKENS))) > 0, scores, -np.inf)
+        sinks = np.broadcast_to(unit(p + "attn.core.sinks", heads)[None, :, None, None], (SEQUENCES, heads, TOKENS, 1))
+        weights = softmax(np.concatenate([scores, sinks], -1))[..., :TOKENS]
+        return linear(p + "attn.out", join(np.einsum("shij,shjd->shid", weights, v)), hidden)
+
+    def feed(p, x):
+        return linear(p + "mlp.down", gelu(linear(p + "mlp.up", x, inner)), hidden)
+
+    x = unit("embed.table", vocab * hidden).reshape(vocab, hidden)[tokens(vocab)]
+    x = x + unit("embed.positions", 16 * hidden).reshape(16, hidden)[:TOKENS]
+    p = "layers.0."
+    x = x + layer_norm(attend(p, layer_norm(x, p + "attn.norm")), p + "attn.post_norm")
+    x = x + layer_norm(feed(p, layer_norm(x, p + "mlp.norm")), p + "mlp.post_norm")
+    h = layer_norm(x, "layers.1.attn.norm")
+    x = x + attend("layers.1.", h) + feed("layers.1.", h)
+    return linear("lm_head", layer_norm(x, "norm"), vocab)
+
+
+def mamba():
+    """The state-space layer in its quadratic form: every output a weighted sum over all inputs before it."""
+    hidden, vocab, heads, d, state, groups, kernel = 20, 30, 4, 6, 5, 2, 3
+    inner, channels = heads * d, heads * d + 2 * groups * state
+
+    def mix(p, x):
+        y = x @ matrix(p + "mamba.in", inner + channels + heads, hidden).T
+        z, wide, dt = np.split(y, [inner, inner + channels], -1)
+        taps = matrix(p + "mamba.conv", channels, kernel)
+        padded = np.pad(wide, ((0, 0), (kernel - 1, 0), (0, 0)))
+        wide = silu(sum(padded[:, j : j + TOKENS] * taps[:, j] for j in range(kernel)) + bias(p + "mamba.conv", channels))
+        v, b, c = np.split(wide, [inner, inner + groups * state], -1)
+        b, c = (np.repeat(t.reshape(SEQUENCES, TOKENS, groups, state), heads // groups, 2) for t in (b, c))
+        v = v.reshape(SEQUENCES, TOKENS, heads, d)
+        a, skip, shift = unit(p + "mamba.scan.a_d_dt", 3 * heads).reshape(3, heads)
+        dt = np.log1p(np.exp(dt + shift))
+        decay = np.cumsum(-dt * np.exp(a), 1)
+        reach = np.exp(decay[:, :, None] - decay[:, None]) * np.tril(np.ones((TOKENS, TOKENS)))[None, :, :, None]
+        out = np.einsum("sthn,suhn,stuh,suh,suhd->sthd", c, b, reach, dt, v) + skip[:, None] * v
+        gated = (out.reshape(SEQUENCES, TOKENS, inner) * silu(z)).reshape(SEQUENCES, TOKENS, groups, -1)
+        normed = rms(gated, gain(p + "mamba.gated_norm", inner).reshape(groups, -1)).reshape(SEQUENCES, TOKENS, inner)
+        return normed @ matrix(p + "mamba.out", hidden, inner).T
+
+    x = unit("embed.table", vocab * hidden).reshape(vocab, hidden)[tokens(vocab)]
+    for i in range(2):
+        x = x + mix(f"layers.{i}.", rms(x, gain(f"layers.{i}.mamba.norm", hidden)))
+    return rms(x, gain("norm", hidden)) @ matrix("lm_head", vocab, hidden).T
+
+
 if __name__ == "__main__":
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "logits")
     os.makedirs(folder, exist_ok=True)
-    for model in (llama, mixtral, deepseek):
+    for model in (llama, mixtral, deepseek, gpt, mamba):
         with open(os.path.join(folder, model.__name__ + ".csv"), "w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([f"{v:.17g}" for v in row] for s in model() for row in s)

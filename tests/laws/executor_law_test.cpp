@@ -38,7 +38,8 @@ std::vector<double> last_rows(const Execution& run, std::size_t rows, std::size_
   std::vector<double> values;
   for (std::size_t row = 0; row < run.rows; ++row)
     if (row % rows >= rows - n)
-      values.insert(values.end(), run.logits.begin() + row * run.vocabulary, run.logits.begin() + (row + 1) * run.vocabulary);
+      values.insert(values.end(), run.logits.begin() + row * run.vocabulary,
+                    run.logits.begin() + (row + 1) * run.vocabulary);
   return values;
 }
 
@@ -84,7 +85,9 @@ TEST_CASE("law: prefill and then decode with the cache equal one full forward pa
     part.logits = 1;
     executed(executor, model, part);
     Execution last;
-    for (part.past_tokens = part.new_tokens, part.new_tokens = 1; part.past_tokens < whole.new_tokens; ++part.past_tokens) last = executed(executor, model, part);
+    for (part.past_tokens = part.new_tokens, part.new_tokens = 1; part.past_tokens < whole.new_tokens;
+         ++part.past_tokens)
+      last = executed(executor, model, part);
     RC_ASSERT(distance(last.logits, last_rows(full, static_cast<std::size_t>(whole.new_tokens), 1)) < 1e-12);
   }));
 }

@@ -39,7 +39,8 @@ ModelConfig divisible_model() {
   model.vocab = 4 * draw(1, 20);
   if (model.learned_positions > 0) model.learned_positions = 100;
   model.layers.clear();
-  for (int i = static_cast<int>(draw(1, 2)); i > 0; --i) model.layers.push_back({static_cast<int>(draw(1, 2)), {divisible_layer()}});
+  for (int i = static_cast<int>(draw(1, 2)); i > 0; --i)
+    model.layers.push_back({static_cast<int>(draw(1, 2)), {divisible_layer()}});
   return model;
 }
 
@@ -61,7 +62,8 @@ void check_equal(const ModelConfig& model, Step step, const Sharding& sharding) 
     const Execution whole = executed(one, model, all), cut = executed(many, model, step, sharding);
     RC_ASSERT(distance(cut.logits, whole.logits) < 1e-11);
     const Graph graph = plain_graph(model, all), share = build(model, {model.dtype, {}, {}}, step, sharding);
-    for (auto [a, b] : {std::pair{OpKind::attention, OpKind::attention_scores}, {OpKind::expert_ffn, OpKind::grouped_gemm}})
+    for (auto [a, b] :
+         {std::pair{OpKind::attention, OpKind::attention_scores}, {OpKind::expert_ffn, OpKind::grouped_gemm}})
       RC_ASSERT(std::abs(flops_of(share, cut, a, b) - flops_of(graph, whole, a, b)) < 0.5);
   }
 }

@@ -11,8 +11,8 @@
 
 namespace gambrel::test {
 
-inline kernels::Execution executed(kernels::Executor<double>& executor, const models::ModelConfig& model, const models::Step& step,
-                                   const models::Sharding& sharding = {}) {
+inline kernels::Execution executed(kernels::Executor<double>& executor, const models::ModelConfig& model,
+                                   const models::Step& step, const models::Sharding& sharding = {}) {
   const auto result = executor.run(models::build(model, {model.dtype, {}, {}}, step, sharding), step);
   if (!result) RC_FAIL(render(result.error()));
   return *result;

@@ -20,7 +20,8 @@ TEST_CASE("execute: a whole run, every operator counted and timed") {
     CHECK(op.number_or("executions", 0) >= 1);
     flops += op.number_or("flops", 0);
     // 4 layers of 256 tokens, 2 of 8 experts each, 3 matrices and 5 operations of the activation.
-    if (op.text_or("kind", "") == "expert_ffn") CHECK(op.number_or("flops", 0) == 4 * 512 * (2.0 * 3 * 448 * 128 + 5 * 448));
+    if (op.text_or("kind", "") == "expert_ffn")
+      CHECK(op.number_or("flops", 0) == 4 * 512 * (2.0 * 3 * 448 * 128 + 5 * 448));
   }
   CHECK(total->number_or("flops", 0) == doctest::Approx(flops));
 }
@@ -36,7 +37,8 @@ TEST_CASE("execute: a run too large for this machine says what would fit; option
   const Outcome large = program("execute llama-3.1-405b-train-h100");
   CHECK(large.code == 3);
   CHECK(large.err.find("--layers") != std::string::npos);
-  for (const char* wrong : {"--layers 0", "--layers 1.5", "--layers x", "--width-fraction 0", "--width-fraction 2", "--width-fraction half"}) {
+  for (const char* wrong : {"--layers 0", "--layers 1.5", "--layers x", "--width-fraction 0", "--width-fraction 2",
+                            "--width-fraction half"}) {
     const Outcome outcome = program(std::string("execute tiny-mixtral-execute ") + wrong);
     CHECK_MESSAGE(outcome.code == 2, wrong);
     CHECK(outcome.err.find("takes") != std::string::npos);

@@ -18,11 +18,13 @@ using kernels::Executor;
 namespace {
 
 ModelConfig attention_model(const std::string& more = "") {
-  return model_with("  - count: 2\n    attention: {kind: gqa, heads: 4, kv_heads: 2, head_dim: 4" + more + "}\n    ffn: {kind: dense, inner: 24, activation: swiglu}\n");
+  return model_with("  - count: 2\n    attention: {kind: gqa, heads: 4, kv_heads: 2, head_dim: 4" + more +
+                    "}\n    ffn: {kind: dense, inner: 24, activation: swiglu}\n");
 }
 
 ModelConfig routed_model() {
-  return model_with("  - attention: {kind: gqa, heads: 2, head_dim: 8}\n    ffn: {kind: moe, experts: 4, top_k: 2, inner: 12, activation: swiglu}\n");
+  return model_with(
+      "  - attention: {kind: gqa, heads: 2, head_dim: 8}\n    ffn: {kind: moe, experts: 4, top_k: 2, inner: 12, activation: swiglu}\n");
 }
 
 template <class T = double>
@@ -67,7 +69,8 @@ TEST_CASE("executor: weights and tokens are the formula's, wherever they are com
 TEST_CASE("executor: causal attention computes s (s + 1) / 2 pairs, a window and a chunk fewer") {
   const double per_pair = 2 * 2 * 4 * (4 + 4);  // layers, multiply-add, heads, widths
   CHECK(flops_of(attention_model(), {.new_tokens = 9}, "attn.core") == per_pair * 45);
-  CHECK(flops_of(attention_model(), {.sequences = 3, .new_tokens = 2, .past_tokens = 5}, "attn.core") == per_pair * 3 * (6 + 7));
+  CHECK(flops_of(attention_model(), {.sequences = 3, .new_tokens = 2, .past_tokens = 5}, "attn.core") ==
+        per_pair * 3 * (6 + 7));
   CHECK(flops_of(attention_model(", window: 3"), {.new_tokens = 9}, "attn.core") == per_pair * (1 + 2 + 7 * 3));
   CHECK(flops_of(attention_model(", chunk: 4"), {.new_tokens = 9}, "attn.core") == per_pair * (10 + 10 + 1));
 }
@@ -77,7 +80,8 @@ TEST_CASE("executor: every token runs through top_k experts") {
     Step step{.sequences = 3, .new_tokens = 5};
     step.fused_experts = fused;
     double rows = 0;
-    for (const char* path : {"moe.experts", "moe.experts.up", "moe.experts.down"}) rows += flops_of(routed_model(), step, path) / (2.0 * 12 * 16);
+    for (const char* path : {"moe.experts", "moe.experts.up", "moe.experts.down"})
+      rows += flops_of(routed_model(), step, path) / (2.0 * 12 * 16);
     CHECK(rows == 3 * 2 * 15);  // projections x top_k x tokens
   }
 }
@@ -135,14 +139,17 @@ TEST_CASE("executor: what it cannot run is an error that says so") {
   const Step step{.new_tokens = 4};
   const Graph graph = graph_of(model, step);
   CHECK(refusal(model, graph, step, {.context = 2}) == "a cut context is not executed");
-  CHECK(refusal(model, graph, step, {.tensor = 2, .layout = Layout::weight_stationary_2d}) == "only the one-dimensional layout is executed");
+  CHECK(refusal(model, graph, step, {.tensor = 2, .layout = Layout::weight_stationary_2d}) ==
+        "only the one-dimensional layout is executed");
   CHECK(refusal(model, graph, step, {.tensor = 3}) == "3 ranks do not divide 100 tokens of the vocabulary");
   CHECK(refusal(model, graph, {.new_tokens = 1.5}) == "1.5 sequences or tokens are not a whole number");
   const ModelConfig positions = model_with("  - attention: {kind: gqa, heads: 2}\n", "learned_positions: 8\n");
-  CHECK(refusal(positions, graph_of(positions, {.past_tokens = 8}), {.past_tokens = 8}) == "position 9 is behind the table of 8 positions");
+  CHECK(refusal(positions, graph_of(positions, {.past_tokens = 8}), {.past_tokens = 8}) ==
+        "position 9 is behind the table of 8 positions");
   Step training = step;
   training.training = true;
-  CHECK(refusal(model, backward(graph_of(model, training), Recompute::none, {}), training).find("there is no reference kernel for attention_backward") == 0);
+  CHECK(refusal(model, backward(graph_of(model, training), Recompute::none, {}), training)
+            .find("there is no reference kernel for attention_backward") == 0);
 }
 
 TEST_CASE("executor: a graph beyond the limits is refused with what would help") {
