@@ -43,10 +43,19 @@ class Predictor {
     estimate.memory.kv_per_token = Bytes{kv_per_token()};
     predict_phases(estimate);
     finish(estimate, run_, machine_);
+    if (const std::string note = what_sharding_adds(); !note.empty()) estimate.notes.push_back(note);
     return estimate;
   }
 
  private:
+  std::string what_sharding_adds() const {
+    if (run_.chips == 1) return "";
+    const Workload& w = run_.workload;
+    const double tokens = w.phase == PhaseKind::generate ? w.input : w.new_tokens, past = w.phase == PhaseKind::generate ? 0 : w.past_tokens;
+    const double sequences = std::ceil(batch_ / run_.plan.data / microbatches(batch_));
+    return sharding_note(graph(batch_, tokens, past), models::build(run_.model, policy_, run_.step(sequences, tokens, past)), double(run_.plan.tensor) * run_.plan.context);
+  }
+
   std::string place_name() const { return run_.chips > 1 ? fmt::format("{} x {}", run_.chips, run_.system.chip().id) : run_.system.chip().id; }
 
   /// Micro-batches that fill the pipeline, as far as there are sequences for them.

@@ -33,6 +33,8 @@ class TrainingPredictor {
     settle_memory(estimate.memory, memory);
     finish(estimate, run_, machine_);
     add_figures(estimate);
+    const models::Graph whole = models::build(run_.model, run_.policy(), training_step(run_, run_.workload.micro_batch));
+    if (const std::string note = sharding_note(costs_.forward, whole, double(plan_.tensor) * plan_.context); !note.empty()) estimate.notes.push_back(note);
     return estimate;
   }
 

@@ -31,6 +31,17 @@ std::vector<NetworkUse> network_uses(const std::vector<Phase>& phases) {
   return uses;
 }
 
+std::string sharding_note(const models::Graph& rank, const models::Graph& whole, double ranks) {
+  auto flops = [](const models::Graph& graph) {
+    double sum = 0;
+    for (const models::Op& op : graph.ops()) sum += op.count * models::row_of(op.kind).flops(op.dims);
+    return sum;
+  };
+  const double unsharded = flops(whole), more = ranks * flops(rank) - unsharded;
+  if (more <= 1e-9 * unsharded) return "";
+  return fmt::format("the plan computes {:.2f}% more FLOPs forward than the unsharded model: replicated key/value heads, norms, routers and the like, and the busiest expert rank's surplus", 100 * more / unsharded);
+}
+
 void add_stage_memory(MemoryUse& memory, const StageMemory& stage, std::size_t main_tier, std::string_view when, int stages) {
   TierUse& tier = memory.tiers[main_tier];
   tier.gradients = Bytes{stage.gradients};

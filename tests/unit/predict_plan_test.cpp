@@ -61,6 +61,20 @@ TEST_CASE("plans: tensor ranks share the work; together they do what one did") {
   CHECK(eight.total.tokens == one.total.tokens);
 }
 
+TEST_CASE("plans: what ranks compute twice is said, in proportion; data ranks compute nothing twice") {
+  const auto share = [](const Estimate& e) {
+    for (const std::string& note : e.notes)
+      if (note.starts_with("the plan computes ")) return std::stod(note.substr(18));
+    return 0.0;
+  };
+  // 8 key/value heads over 16 ranks are there twice: one more of the 32 + 2 x 8 heads' columns of qkv for each of the 8.
+  const std::string pod = "model: llama-3.1-8b\nsystem: h100-superpod\nchips: 16\nworkload: {phase: decode, batch: 32, context: 2048}\n";
+  const double qkv = 2.0 * 16 * 128 * 4096 * 32 * 2, all = 2.0 * 7.5e9;
+  CHECK(share(with(pod, "{tensor: 16}")) == doctest::Approx(100 * qkv / 2 / all).epsilon(0.5));
+  CHECK(share(with(pod, "{tensor: 16}")) > share(with(node, "{tensor: 8}")));
+  CHECK(share(with(node, "{data: 8}")) == 0);
+}
+
 TEST_CASE("plans: data ranks each take their sequences and need no network to serve") {
   const Estimate data = with(node, "{data: 4}"), quarter = estimate_of(node, {"workload.batch=8"});
   CHECK(data.total.time.value == doctest::Approx(quarter.total.time.value));
