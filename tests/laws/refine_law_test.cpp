@@ -119,7 +119,8 @@ TEST_CASE("law: systolic arrays: a larger product is never faster, a faster unit
   }));
 }
 
-/// Waits for the GEMM model's own law (a faster unit must not choose a slower tiling): take skip() away then.
+/// Not true yet, in about one of 500 draws: with RC_PARAMS=seed=5 the chip `rubin` and `gpt2` break it, and not by the
+/// products, whose own law holds (gemm_law_test). Run it with --no-skip; take skip() away once it holds.
 TEST_CASE("law: more of any rate is never slower, whole predictions" * doctest::skip()) {
   CHECK(rc::check("whole", [] {
     const Run before = any_run();
