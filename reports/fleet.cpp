@@ -6,12 +6,11 @@
 
 #include "base/text.hpp"
 #include "reports/format.hpp"
+#include "reports/json.hpp"
 
 namespace gambrel::reports {
 namespace {
 
-Node number(double value) { return std::isfinite(value) ? Node::of(value) : Node{}; }
-Node text(const std::string& value) { return Node::of(std::string_view(printable(value))); }
 
 std::string rate(double requests) { return fmt::format("{:.3g} requests/s", requests); }
 
@@ -29,8 +28,8 @@ Line pool_line(const sim::PoolFigures& pool) {
 
 Node pool_node(const sim::PoolFigures& pool) {
   Node node = Node::mapping();
-  node.set("chip", text(pool.chip));
-  node.set("plan", text(pool.plan));
+  node.set("chip", shown(pool.chip));
+  node.set("plan", shown(pool.plan));
   node.set("parts", number(pool.parts));
   node.set("chips", number(pool.chips));
   node.set("replicas", number(pool.replicas));
@@ -54,8 +53,8 @@ Node sites_node(const sim::SiteFigures& s) {
   Node node = Node::mapping();
   node.set("count", number(s.count));
   node.set("chips", number(s.chips));
-  node.set("level", text(s.level));
-  node.set("sync", text(s.sync));
+  node.set("level", shown(s.level));
+  node.set("sync", shown(s.sync));
   node.set("local_steps", number(s.local_steps));
   node.set("exchanges_per_step", number(s.exchanges_per_step));
   node.set("bytes", number(s.bytes.value));
@@ -88,11 +87,11 @@ std::vector<Line> pool_lines(const sim::Pools& p) {
 
 Node pools_node(const sim::Pools& p) {
   Node node = Node::mapping();
-  node.set("bottleneck", text(p.bottleneck));
+  node.set("bottleneck", shown(p.bottleneck));
   node.set("request_rate", number(p.request_rate));
-  for (const sim::PoolFigures& pool : p.pools) node.set(text(pool.name).text, pool_node(pool));
+  for (const sim::PoolFigures& pool : p.pools) node.set(shown(pool.name).text, pool_node(pool));
   Node& network = node.set("network", Node::mapping());
-  network.set("level", text(p.level));
+  network.set("level", shown(p.level));
   network.set("cache_bytes", number(p.cache.value));
   network.set("transfer_s", number(p.transfer.value));
   network.set("request_rate", number(p.network_rate));

@@ -12,8 +12,6 @@
 namespace gambrel::reports {
 namespace {
 
-Node number(double value) { return std::isfinite(value) ? Node::of(value) : Node{}; }
-
 /// JSON is UTF-8: bytes that are not (a file's name may hold any) are shown as escapes.
 Node text(std::string_view value) {
   return find_invalid_utf8(value) == std::string_view::npos ? Node::of(value)
@@ -199,6 +197,9 @@ std::vector<const sim::Phase*> pointers(const std::vector<sim::Phase>& phases) {
 }
 
 }  // namespace
+
+Node number(double value) { return std::isfinite(value) ? Node::of(value) : Node{}; }
+Node shown(std::string_view value) { return Node::of(std::string_view(printable(value))); }
 
 Node estimate_node(const sim::Estimate& run) {
   Node node = Node::mapping();

@@ -8,12 +8,11 @@
 #include "base/text.hpp"
 #include "reports/fleet.hpp"
 #include "reports/format.hpp"
+#include "reports/json.hpp"
 
 namespace gambrel::reports {
 namespace {
 
-Node number(double value) { return std::isfinite(value) ? Node::of(value) : Node{}; }
-Node text(const std::string& value) { return Node::of(std::string_view(printable(value))); }
 
 std::string timeline_text(const sim::StepTimeline& t, Seconds whole) {
   std::string words;
@@ -34,11 +33,11 @@ Node network_node(const sim::Estimate& run) {
   Node list = Node::sequence();
   for (const sim::NetworkUse& use : run.network) {
     Node& node = list.append(Node::mapping());
-    node.set("collective", text(use.collective));
-    node.set("axis", text(use.axis));
+    node.set("collective", shown(use.collective));
+    node.set("axis", shown(use.axis));
     node.set("ranks", number(use.ranks));
-    node.set("level", text(use.level));
-    node.set("algorithm", text(use.algorithm));
+    node.set("level", shown(use.level));
+    node.set("algorithm", shown(use.algorithm));
     node.set("bytes", number(use.bytes.value));
     node.set("time_s", number(use.time.value));
     node.set("count", number(use.count));
@@ -106,7 +105,7 @@ Grid next_plans_grid(const sim::Estimate& run) {
 
 void set_plan(Node& estimate, const sim::Estimate& run) {
   estimate.set("chips", number(run.chips));
-  estimate.set("plan", text(run.plan));
+  estimate.set("plan", shown(run.plan));
   estimate.set("timeline", timeline_node(run.timeline));
   estimate.set("network", network_node(run));
   if (run.training) estimate.set("training", training_node(*run.training));
@@ -116,7 +115,7 @@ void set_plan(Node& estimate, const sim::Estimate& run) {
   Node& plans = estimate.set("next_plans", Node::sequence());
   for (const auto& [plan, time] : run.next_plans) {
     Node& node = plans.append(Node::mapping());
-    node.set("plan", text(plan));
+    node.set("plan", shown(plan));
     node.set("time_s", number(time.value));
   }
 }
