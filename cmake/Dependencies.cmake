@@ -7,6 +7,21 @@ find_package(CLI11 2.1 REQUIRED)
 find_package(Boost 1.74 REQUIRED)
 find_package(Threads REQUIRED)
 find_package(Eigen3 3.4 REQUIRED NO_MODULE)
+find_package(SQLite3 3.40 REQUIRED)
+find_package(TBB 2021 REQUIRED)
+find_package(benchmark 1.7 REQUIRED)
+
+# Vendor kernels that the measured suite runs; OpenCL is loaded at run time, only its headers are needed.
+find_package(dnnl 2.6 REQUIRED)
+find_package(OpenBLAS 0.3 REQUIRED)
+find_path(GAMBREL_OPENCL_HEADERS CL/cl.h REQUIRED)
+mark_as_advanced(GAMBREL_OPENCL_HEADERS)
+
+# Used if they are there.
+find_package(pagmo 2.18 QUIET)
+if(GAMBREL_MPI)
+  find_package(MPI REQUIRED COMPONENTS CXX)
+endif()
 
 # Packages without a CMake configuration of their own, and NLopt, whose configuration names no plain library.
 find_path(GAMBREL_MUSTACHE_DIR kainjow/mustache.hpp REQUIRED)
