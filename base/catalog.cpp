@@ -86,7 +86,7 @@ class Loader {
   Result<fs::path> find(std::string_view name, const Position& from) const {
     if (name.empty()) return fail(Diagnostic{from, "a name is empty", {}});
     if (is_path(name)) return resolve(fs::path(name), from);
-    const fs::path path = file_of(catalog_.root() / folder_, name);
+    const fs::path path = catalog_.file(folder_, name);
     if (!path.empty()) return path;
     const auto names = catalog_.names(folder_);
     const std::string near = nearest(std::string(name), names);
@@ -120,25 +120,41 @@ class Loader {
   std::vector<fs::path> chain_;
 };
 
-}  // namespace
-
-Catalog Catalog::standard() {
-  if (const char* set = std::getenv("GAMBREL_CONFIGS"); set && *set) return Catalog(set);
-  std::error_code error;
-  const fs::path program = fs::read_symlink("/proc/self/exe", error).parent_path();
-  for (const char* place : {"../configs", "../share/gambrel/configs"})
-    if (fs::path root = program / place; !error && is_there(root / "chips")) return Catalog(root.lexically_normal());
-  return Catalog("configs");
+/// $XDG_CONFIG_HOME/gambrel (XDG Base Directory Specification), or ~/.config/gambrel; empty without a home.
+fs::path users_folder() {
+  if (const char* set = std::getenv("XDG_CONFIG_HOME"); set && *set) return fs::path(set) / "gambrel";
+  const char* home = std::getenv("HOME");
+  return home && *home ? fs::path(home) / ".config" / "gambrel" : fs::path{};
 }
 
-std::vector<std::string> Catalog::names(std::string_view folder) const {
-  std::vector<std::string> names;
+void add_names(const fs::path& folder, std::vector<std::string>& names) {
   std::error_code error;
-  for (fs::directory_iterator file(root_ / folder, error), end; !error && file != end; file.increment(error)) {
+  for (fs::directory_iterator file(folder, error), end; !error && file != end; file.increment(error)) {
     const std::string ending = file->path().extension().string();
     if (std::ranges::find(endings, ending) != endings.end() && is_file(file->path()))
       names.push_back(file->path().stem().string());
   }
+}
+
+}  // namespace
+
+Catalog Catalog::standard() {
+  if (const char* set = std::getenv("GAMBREL_CONFIGS"); set && *set) {
+    const std::string_view folders = set;
+    const auto colon = folders.find(':');
+    return Catalog(folders.substr(0, colon), colon == folders.npos ? std::string_view{} : folders.substr(colon + 1));
+  }
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error).parent_path();
+  for (const char* place : {"../configs", "../share/gambrel/configs"})
+    if (fs::path root = program / place; !error && is_there(root / "chips")) return Catalog(root.lexically_normal(), users_folder());
+  return Catalog("configs", users_folder());
+}
+
+std::vector<std::string> Catalog::names(std::string_view folder) const {
+  std::vector<std::string> names;
+  add_names(root_ / folder, names);
+  if (!own_.empty()) add_names(own_ / folder, names);
   std::ranges::sort(names);
   const auto repeated = std::ranges::unique(names);
   names.erase(repeated.begin(), repeated.end());
@@ -146,7 +162,12 @@ std::vector<std::string> Catalog::names(std::string_view folder) const {
 }
 
 bool Catalog::has(std::string_view folder, std::string_view name) const {
-  return !is_path(name) && !name.empty() && !file_of(root_ / folder, name).empty();
+  return !is_path(name) && !name.empty() && !file(folder, name).empty();
+}
+
+fs::path Catalog::file(std::string_view folder, std::string_view name) const {
+  fs::path path = file_of(root_ / folder, name);
+  return path.empty() && !own_.empty() ? file_of(own_ / folder, name) : path;
 }
 
 Result<Node> Catalog::load(std::string_view folder, std::string_view name_or_path, const Position& from) const {

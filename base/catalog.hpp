@@ -13,11 +13,12 @@ namespace gambrel {
 
 class Catalog {
  public:
-  /// `root` holds chips/, systems/, models/, runs/.
-  explicit Catalog(std::filesystem::path root) : root_(std::move(root)) {}
+  /// `root` holds chips/, systems/, models/, runs/; `own`, if any, what its user added: looked in where root has no such name.
+  explicit Catalog(std::filesystem::path root, std::filesystem::path own = {}) : root_(std::move(root)), own_(std::move(own)) {}
 
   /// Where the configuration folder is: $GAMBREL_CONFIGS, or beside the running program (../configs,
-  /// ../share/gambrel/configs), or ./configs.
+  /// ../share/gambrel/configs), or ./configs. And the user's own: what follows a colon in $GAMBREL_CONFIGS; where that is
+  /// not set, $XDG_CONFIG_HOME/gambrel, or ~/.config/gambrel.
   static Catalog standard();
 
   /// Names of a folder's files, sorted, without their endings.
@@ -30,9 +31,13 @@ class Catalog {
   Result<Node> load(std::string_view folder, std::string_view name_or_path, const Position& from = {}) const;
 
   const std::filesystem::path& root() const { return root_; }
+  /// Where to put what is made here: the user's own folder, else the root.
+  const std::filesystem::path& writable() const { return own_.empty() ? root_ : own_; }
+  /// The file of a name, in the root or the user's own folder; empty if there is none.
+  std::filesystem::path file(std::string_view folder, std::string_view name) const;
 
  private:
-  std::filesystem::path root_;
+  std::filesystem::path root_, own_;
 };
 
 }  // namespace gambrel

@@ -3,13 +3,16 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <ctime>
 #include <filesystem>
 
 #include "base/load.hpp"
 #include "base/schema.hpp"
 #include "cli/kernel_options.hpp"
+#include "cli/this_machine.hpp"
 #include "cli/verbs.hpp"
+#include "kernels/suite/parallel.hpp"
 #include "sim/collective_model.hpp"
 #include "sim/fit_kernel.hpp"
 #include "sim/predict.hpp"
@@ -25,18 +28,19 @@ std::string today() {
   return fmt::format("{:04}-{:02}-{:02}", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday);
 }
 
-std::string percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
-
-std::string score_line(std::string_view name, const sim::Score& s) {
-  return fmt::format("  {:<22} {:>6} rows  mean {:>7}  median {:>7}  P90 {:>7}  bias {:>+6.1f} %\n", name, s.rows, percent(s.mean), percent(s.median), percent(s.p90), 100 * s.bias);
-}
-
 class Calibrate final : public Verb {
  public:
   std::string_view name() const override { return "calibrate"; }
   std::string_view summary() const override { return "Fit a chip's kernel models to measurements and write its calibration"; }
 
   void declare(Options& options) override {
+    options.flag("--this-machine", this_machine_, "Measure this machine's CPU instead: writes the chip this-machine and its calibration");
+    options.option("--out", machine_.out, "Of --this-machine: configuration folder to write into; the user's own if left out");
+    options.flag("--quick", machine_.quick, "Of --this-machine: fewer sizes, in a third of the time");
+    options.option("--seconds", seconds_, "Of --this-machine: how long to time kernels");
+    options.option("--threads", threads_, "Of --this-machine: threads that a kernel runs on, and cores of the chip it becomes");
+    options.option("--svg", machine_.svg, "Of --this-machine: write the empirical roofline as SVG");
+    options.option("--html", machine_.html, "Of --this-machine: write it as a page to look around in");
     options.option("--chip", chip_, "Chip that was measured: a name or a YAML");
     options.option("--system", system_, "Instead of a chip, the system whose collectives were measured: they are kept apart from its chip's");
     options.option("--measurements", files_, "CSV file with the columns of estimate-ops and measured_us; can be repeated");
@@ -49,6 +53,7 @@ class Calibrate final : public Verb {
   }
 
   int run(const Session& session) override {
+    if (this_machine_) return here(session);
     if (!suite_.empty()) return sustained(session);
     if (chip_.empty() == system_.empty() || files_.empty()) return session.report({{{}, "--measurements and one of --chip and --system are needed", "gambrel calibrate --chip CHIP --measurements gemm.csv", Fault::usage}});
     const auto split = parse_split(split_);
@@ -73,7 +78,7 @@ class Calibrate final : public Verb {
       if (!system_.empty() && !sim::is_transfer(rows->kind))
         return session.report({{{}, fmt::format("{} holds rows of {}: --system is for collectives", file, sim::to_string(rows->kind)), "--chip for kernels of one chip", Fault::usage}});
       for (const std::string& name : only_)
-        if (!std::ranges::count(sim::model_of(rows->kind).constants, name, &sim::Constant::name))
+        if (!std::ranges::count(predictor.model(rows->kind).constants, name, &sim::Constant::name))
           return session.report({{{}, fmt::format("--only: {} has no constant '{}'", sim::to_string(rows->kind), name), "names as in a calibration file", Fault::usage}});
       session.say(fmt::format("{}: {} rows of {} on {}, {} of other chips or operators", rows->file, rows->calls.size(), sim::to_string(rows->kind), chip->chip.id, rows->elsewhere));
       fit_rows(session, *rows, *split, predictor, *calibration);
@@ -83,6 +88,19 @@ class Calibrate final : public Verb {
   }
 
  private:
+  int here(const Session& session) {
+    if (!chip_.empty() || !system_.empty() || !suite_.empty() || !files_.empty())
+      return session.report({{{}, "--this-machine measures for itself", "leave --chip, --system, --suite and --measurements out", Fault::usage}});
+    const auto whole = [](const std::string& text, double& value) { return std::from_chars(text.data(), text.data() + text.size(), value).ptr == text.data() + text.size(); };
+    double threads = 1;
+    if (!seconds_.empty() && (!whole(seconds_, machine_.seconds) || !(machine_.seconds >= 1) || machine_.seconds > 36000))
+      return session.report({{{}, fmt::format("--seconds is '{}'", seconds_), "1 to 36000", Fault::usage}});
+    if (!whole(threads_, threads) || threads != std::floor(threads) || threads < 1 || threads > kernels::usable_threads())
+      return session.report({{{}, fmt::format("--threads is '{}'", threads_), fmt::format("1 to {}, which this process may use", kernels::usable_threads()), Fault::usage}});
+    machine_.threads = static_cast<int>(threads);
+    return calibrate_this_machine(session, machine_);
+  }
+
   int sustained(const Session& session) {
     if (chip_.empty() || !files_.empty()) return session.report({{{}, "--suite takes --chip and brings its own rows", "gambrel calibrate --chip CHIP --suite training", Fault::usage}});
     const auto split = parse_split(split_);
@@ -126,7 +144,7 @@ class Calibrate final : public Verb {
       const sim::MeasuredGroup inside = sim::select(group, fitted);
       fitted.flip();
       const sim::MeasuredGroup outside = sim::select(group, fitted);
-      const sim::KernelModel& model = sim::model_of(rows.kind);
+      const sim::KernelModel& model = predictor.model(rows.kind);
       const auto searched = static_cast<std::size_t>(std::ranges::count_if(model.constants, [this](const sim::Constant& c) {
         return c.search != sim::Search::fixed && (only_.empty() || std::ranges::count(only_, c.name));
       }));
@@ -173,6 +191,9 @@ class Calibrate final : public Verb {
   std::string chip_, system_, op_, suite_, split_ = "hash:0/2", folds_ = "0", output_, report_;
   std::vector<std::string> files_, only_;
   int fold_count_ = 0;
+  bool this_machine_ = false;
+  ThisMachine machine_;
+  std::string seconds_, threads_ = "1";
 };
 
 }  // namespace

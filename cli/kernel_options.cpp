@@ -128,6 +128,11 @@ Result<MeasuredRows> load_measured(const Session& session, const std::string& fi
   return rows;
 }
 
+std::string score_line(std::string_view name, const sim::Score& s) {
+  const auto percent = [](double share) { return fmt::format("{:.1f} %", 100 * share); };
+  return fmt::format("  {:<22} {:>6} rows  mean {:>7}  median {:>7}  P90 {:>7}  bias {:>+6.1f} %\n", name, s.rows, percent(s.mean), percent(s.median), percent(s.p90), 100 * s.bias);
+}
+
 Result<sim::Split> parse_split(const std::string& text) {
   if (const auto split = sim::parse_split(text)) return *split;
   return fail(Diagnostic{{}, fmt::format("'{}' is no split", text), "write hash:K/N with K < N, as in hash:0/2", Fault::usage});

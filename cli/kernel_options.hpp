@@ -39,6 +39,9 @@ struct MeasuredRows {
 /// `op`: the kind's name, or "" to tell it from the columns. Errors: no column measured_us, no row for the chip.
 Result<MeasuredRows> load_measured(const Session& session, const std::string& file, const std::string& op, const std::string& chip);
 
+/// A row of the tables that calibrate prints: rows, mean, median, 90th percentile and bias of relative errors.
+std::string score_line(std::string_view name, const sim::Score& score);
+
 /// "hash:0/2".
 Result<sim::Split> parse_split(const std::string& text);
 

@@ -56,7 +56,7 @@ class List final : public Verb {
   std::string_view summary() const override { return "Names that files and options can use"; }
 
   void declare(Options& options) override {
-    options.choice("what", what_, {"chips", "systems", "models", "runs", "formats", "operators", "families"}, "What to list");
+    options.choice("what", what_, {"chips", "systems", "models", "runs", "sweeps", "formats", "operators", "families"}, "What to list");
     options.choice("--format", format_, {"table", "json"}, "How to print");
   }
 

@@ -5,6 +5,7 @@
 #include "base/load.hpp"
 #include "base/path.hpp"
 #include "sim/predict.hpp"
+#include "sim/sweep/read_sweep.hpp"
 
 namespace gambrel::cli {
 namespace {
@@ -34,7 +35,9 @@ sim::Setting setting_of(std::string option, std::string path, std::string value)
 }
 
 Result<sim::Estimate> estimate_file(const Session& session, const std::string& file, const std::vector<sim::Setting>& settings) {
+  // A sweep's file without its axes is a run: each --set of a point's command gives one of them back.
   return session.catalog().load("runs", file)
+      .and_then([](Node document) { return sim::is_sweep(document) ? sim::run_of_sweep(std::move(document)) : Result<Node>(std::move(document)); })
       .and_then([&](Node document) { return sim::read_run(session.catalog(), std::move(document), settings); })
       .and_then([](const sim::Run& run) { return sim::estimate(run); });
 }

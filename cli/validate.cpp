@@ -79,7 +79,7 @@ class Validate final : public Verb {
     for (std::size_t i = 0; i < rows.calls.size(); ++i) {
       if (!split.holds(rows.keys[i])) continue;
       const sim::KernelPrediction p = predictor.predict(rows.calls[i]);
-      const std::string_view type = sim::model_of(rows.kind).type_of(rows.calls[i], predictor.figures());
+      const std::string_view type = predictor.model(rows.kind).type_of(rows.calls[i], predictor.figures());
       v.rows.push_back({rows.keys[i], std::string(type), std::string(p.bound), p.seconds, rows.seconds[i], was_fitted(rows, i, type, predictor)});
     }
     v.provenance = provenance(rows, predictor);

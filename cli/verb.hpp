@@ -12,7 +12,7 @@
 namespace gambrel::cli {
 
 /// Exit codes (DESIGN's contract).
-enum Exit { done = 0, check_failed = 1, usage = 2, bad_input = 3, environment = 4 };
+enum Exit { done = 0, check_failed = 1, usage = 2, bad_input = 3, environment = 4, not_measurable = 5 };
 
 /// Declares options; main.cpp turns the declarations into a parser. Every target outlives the parsing.
 class Options {

@@ -22,5 +22,14 @@ install(FILES ${CMAKE_BINARY_DIR}/gambrelConfig.cmake ${CMAKE_BINARY_DIR}/gambre
 # Relative to the .pc file itself, so that `cmake --install --prefix` and a moved tree both work.
 set(pkgconfig_dir ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 file(RELATIVE_PATH GAMBREL_PC_TO_PREFIX /${pkgconfig_dir} /)
+# Without a .pc file of their own.
+set(GAMBREL_PC_LIBS "")
+if(pagmo_FOUND)
+  string(APPEND GAMBREL_PC_LIBS " -lpagmo")
+endif()
+if(GAMBREL_MPI)
+  list(JOIN MPI_CXX_LIBRARIES " " mpi_libraries)
+  string(APPEND GAMBREL_PC_LIBS " ${mpi_libraries}")
+endif()
 configure_file(cmake/gambrel.pc.in ${CMAKE_BINARY_DIR}/gambrel.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/gambrel.pc DESTINATION ${pkgconfig_dir})

@@ -96,11 +96,6 @@ void add_memories(Silicon& silicon, const Process& p) {
 
 double core_count(const Chip& chip) { return chip.hierarchy.empty() ? 1 : chip.members(chip.hierarchy.back().level); }
 
-double die_count(const Chip& chip) {
-  const bool divided = chip.hierarchy.size() > 1 && chip.hierarchy.front().level == "die";
-  return divided ? chip.hierarchy.front().count : 1;
-}
-
 SquareMetres link_area(BytesPerSecond bandwidth, std::string_view name, const Process& p) {
   const Interface* link = p.technology.link(name, p.chip.process);
   return SquareMetres{link ? bandwidth.value * area_per_bandwidth(*link, p) : 0};
@@ -172,6 +167,11 @@ SquareMetres Silicon::total() const {
   return sum;
 }
 
+double dies_of(const Chip& chip) {
+  const bool divided = chip.hierarchy.size() > 1 && chip.hierarchy.front().level == "die";
+  return divided ? chip.hierarchy.front().count : 1;
+}
+
 Silicon silicon_of(const Chip& chip, const Technology& technology) {
   Silicon silicon;
   silicon.sram.reserve(chip.memory.size());
@@ -187,7 +187,7 @@ Silicon silicon_of(const Chip& chip, const Technology& technology) {
   if (chip.link) silicon.links = link_area(*chip.link, chip.link_name, p);
   for (const HierarchyLevel& level : chip.hierarchy) silicon.links += link_area(level.link * chip.members(level.level), "die-to-die", p);
   silicon.host = link_area(chip.host_link, "pcie", p);
-  silicon.dies = die_count(chip);
+  silicon.dies = dies_of(chip);
   return silicon;
 }
 
@@ -206,6 +206,14 @@ Price price_of(const Chip& chip, SquareMetres area, double dies, const Technolog
       if (off_chip->interposer) price.package += Dollars{area.value * t.interposer};
     }
   return price;
+}
+
+Watts full_power(const Chip& chip, SquareMetres area, const Technology& technology) {
+  double watts = arithmetic_power(chip) + area.value * technology.static_power;
+  for (const MemoryLevel& level : chip.memory)
+    if (technology.memory(level)) watts += level.bandwidth.value * joules_per_byte(chip, level.level);
+  if (chip.link) watts += chip.link->value * joules_per_byte(chip, chip.link_name);
+  return Watts{watts};
 }
 
 std::vector<Marginal> marginals_of(const Chip& chip, const Technology& t) {

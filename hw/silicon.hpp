@@ -22,6 +22,9 @@ struct Silicon {
   SquareMetres total() const;
 };
 
+/// Equal dies that the chip is made of.
+double dies_of(const Chip& chip);
+
 /// About half a microsecond. A chip that states no process has no silicon: every area is 0.
 Silicon silicon_of(const Chip& chip, const Technology& technology);
 
@@ -36,6 +39,10 @@ struct Price {
 /// What making `area` of silicon in `dies` dies and the chip's memory costs; no margin, no development, no defective
 /// die sold as a smaller chip.
 Price price_of(const Chip& chip, SquareMetres area, double dies, const Technology& technology);
+
+/// What everything on the chip together can draw: its units at their hungriest formats, its main memory and links at their
+/// bandwidths, and the silicon at rest. Energies as the chip states them: call fill_energy first.
+Watts full_power(const Chip& chip, SquareMetres area, const Technology& technology);
 
 /// What one more of a resource takes.
 struct Marginal {

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "kernels/op_run.hpp"
+#include "models/shares.hpp"
 
 namespace gambrel::kernels {
 namespace {
@@ -34,27 +35,42 @@ void check_kinds(Checker& check, const models::Graph& graph) {
                   "forward graphs can be executed");
 }
 
-void check_layer(Checker& check, const LayerSpec& layer, const models::Sharding& s) {
+/// What shares out heads, inner widths and experts: ranks of the tensor axis (`columns` of them) and, of whole sequences, context ranks.
+/// `goes_on`: with new tokens too few to cut, after others.
+void check_layer(Checker& check, const models::ModelConfig& model, const LayerSpec& layer, const models::Sharding& s,
+                 const models::Shares& shares, bool goes_on) {
+  const double columns = shares.columns, swapped = shares.cuts_context ? s.context : 1,
+               heads = columns * (s.exchange == models::ContextExchange::ulysses ? swapped : 1);
   if (layer.attention) {
-    check.divides(s.tensor, layer.attention->heads, "heads");
-    check.divides(std::min(s.tensor, layer.attention->kv_heads), std::max(s.tensor, layer.attention->kv_heads),
+    check.divides(heads, layer.attention->heads, "heads");
+    check.divides(std::min(heads, layer.attention->kv_heads), std::max(heads, layer.attention->kv_heads),
                   "key/value heads");
-    check.require(s.tensor == 1 || layer.attention->qk_norm != models::QkNorm::full,
-                  "a norm over all heads is executed on one tensor rank only", "run without tensor ranks");
+    check.require(swapped == 1 || layer.attention->causal, "a cut context that is not causal is not executed",
+                  "plan: {context: 1}");
   }
-  if (layer.latent) check.divides(s.tensor, layer.latent->heads, "heads");
+  if (layer.latent) {
+    check.divides(columns, layer.latent->heads, "heads");
+    check.divides(shares.gathered, layer.latent->heads / columns, "heads of a rank that are gathered");
+    check.require(s.exchange != models::ContextExchange::ulysses || swapped == 1,
+                  "latent attention whose heads are swapped for tokens is not executed", "plan: {context_exchange: ring}");
+  }
   if (layer.mamba) {
-    check.divides(s.tensor, layer.mamba->heads, "heads");
-    check.divides(s.tensor, layer.mamba->groups, "state-space groups");
+    check.divides(columns * swapped, layer.mamba->heads, "heads");
+    check.divides(columns * swapped, layer.mamba->groups, "state-space groups");
   }
-  if (layer.dense) check.divides(s.tensor, layer.dense->inner, "inner elements");
+  const bool swaps = layer.mamba || (layer.attention && s.exchange == models::ContextExchange::ulysses);
+  check.require(!goes_on || !swaps || s.context == 1,
+                "what context ranks remember of heads swapped for tokens does not go on token by token",
+                "plan: {context: 1}, or a ring");
+  if (layer.dense) check.divides(columns * shares.gathered, layer.dense->inner, "inner elements");
   if (layer.moe) {
     check.divides(s.expert, layer.moe->experts(), "experts");
     check.require(layer.moe->mean_inner() == std::round(layer.moe->mean_inner()),
                   "experts of unequal widths have no whole mean", "execute a model of equal experts");
     check.divides(s.expert_tensor, layer.moe->mean_inner(), "inner elements of an expert");
-    check.divides(s.tensor, layer.moe->shared_inner, "inner elements of the shared expert");
+    check.divides(columns * shares.gathered, layer.moe->shared_inner, "inner elements of the shared expert");
   }
+  if (shares.stream_by_width || shares.gathered > 1) check.divides(s.tensor, model.hidden, "hidden elements");
 }
 
 void check_step(Checker& check, const models::ModelConfig& model, const models::Step& step, const models::Sharding& s) {
@@ -69,7 +85,11 @@ void check_step(Checker& check, const models::ModelConfig& model, const models::
   const bool routed = std::ranges::any_of(model.layers, [](const models::LayerGroup& group) {
     return std::ranges::any_of(group.pattern, [](const LayerSpec& layer) { return layer.moe.has_value(); });
   });
-  if (s.sequence || routed) check.divides(s.tensor, step.tokens(), "tokens");
+  const models::Shares shares = shares_of(model, step, s);
+  if (shares.cuts_context) check.divides(2 * s.context, step.new_tokens, "new tokens");
+  if (shares.stream_by_tokens || routed) check.divides(s.tensor, shares.group_tokens, "tokens");
+  check.require(step.data_sparsity.activations == 1 && step.data_sparsity.attention == 1,
+                "zeros that are only expected are not executed", "leave data_sparsity out");
 }
 
 }  // namespace
@@ -77,14 +97,11 @@ void check_step(Checker& check, const models::ModelConfig& model, const models::
 Diagnostics check_executable(const models::ModelConfig& model, const models::Sharding& sharding,
                              const models::Graph& graph, const models::Step& step) {
   Checker check;
-  check.require(sharding.layout == models::Layout::weight_stationary_1d, "only the one-dimensional layout is executed",
-                "plan: {layout: 1d}");
-  check.require(sharding.context == 1, "a cut context is not executed", "plan: {context: 1}");
-  check.require(sharding.tensor == 1 || !step.training, "a loss over a cut vocabulary is not executed",
-                "run without tensor ranks");
   check.divides(sharding.tensor, model.vocab, "tokens of the vocabulary");
   for (const models::LayerGroup& group : model.layers)
-    for (const LayerSpec& layer : group.pattern) check_layer(check, layer, sharding);
+    for (const LayerSpec& layer : group.pattern)
+      check_layer(check, model, layer, sharding, shares_of(model, step, sharding),
+                  step.past_tokens > 0 && step.new_tokens < sharding.context);
   check_step(check, model, step, sharding);
   check_kinds(check, graph);
   return check.found;

@@ -122,6 +122,15 @@ double rounded(double value, const FloatLayout& layout, Overflow overflow, Round
   return decode(encode(value, layout, overflow, rounding), layout);
 }
 
+FloatRounder::FloatRounder(const FloatLayout& layout, Overflow overflow)
+    : layout_(layout),
+      overflow_(overflow),
+      shift_(52 - layout.mantissa_bits),
+      half_(std::uint64_t{1} << (shift_ - 1)),
+      shifter_(std::ldexp(1.0, 53 - layout.bias - layout.mantissa_bits)),
+      least_(std::ldexp(1.0, 1 - layout.bias)),
+      most_(largest(layout)) {}
+
 double largest(const FloatLayout& layout) { return magnitude_of(largest_code(layout), layout); }
 
 std::optional<FloatLayout> element_layout(Format format) {

@@ -2,6 +2,7 @@
 // Sources: IEEE 754-2019 (fp16, fp32), OCP OFP8 rev. 1.0 (e4m3, e5m2), OCP Microscaling (MX) v1.0, 5.3 and 5.4.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <optional>
 
@@ -49,6 +50,31 @@ double decode(std::uint32_t code, const FloatLayout& layout);
 double rounded(double value, const FloatLayout& layout, Overflow overflow, Rounding rounding = Rounding::nearest_even);
 
 double largest(const FloatLayout& layout);
+
+/// rounded() to nearest for many values: the same numbers without forming codes.
+class FloatRounder {
+ public:
+  FloatRounder(const FloatLayout& layout, Overflow overflow);
+  double operator()(double value) const {
+    const auto code = std::bit_cast<std::uint64_t>(value);
+    const std::uint64_t sign = code & (std::uint64_t{1} << 63);
+    const double magnitude = std::bit_cast<double>(code ^ sign);
+    double size = (magnitude + shifter_) - shifter_;  // of subnormals: whole units of the smallest
+    if (magnitude >= least_) {
+      const std::uint64_t bits = code ^ sign, odd = (bits >> shift_) & 1;
+      size = std::bit_cast<double>((bits + half_ - 1 + odd) & ~(2 * half_ - 1));
+    }
+    if (!(size <= most_)) return rounded(value, layout_, overflow_);  // NaN too
+    return std::bit_cast<double>(std::bit_cast<std::uint64_t>(size) | sign);
+  }
+
+ private:
+  FloatLayout layout_;
+  Overflow overflow_;
+  int shift_;
+  std::uint64_t half_;             ///< half a unit of the last bit that stays
+  double shifter_, least_, most_;  ///< 2^52 units of the smallest; the smallest normal and the largest number
+};
 
 /// The layout of one element, none for integers, sign1 and e8m0. mxfp8 is e4m3 (e5m2 is fp8_e5m2 with e8m0 scales),
 /// mxfp6 is e2m3, mxfp4 and nvfp4 are e2m1; fp64 is that of fp32, since what is encoded here are floats.

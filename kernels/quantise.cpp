@@ -99,9 +99,9 @@ float tensor_scale_of(std::span<const float> values, const DataType& type) {
   return static_cast<float>(largest_finite(values) / (largest(Format::fp8_e4m3) * largest(type.format)));
 }
 
-float choose_scale(std::vector<float> block, const DataType& type, float tensor_scale) {
+float choose_scale(const std::vector<float>& block, const DataType& type, float tensor_scale) {
   if (!std::ranges::all_of(block, [](float value) { return std::isfinite(value); })) return nan;
-  if (type.format == Format::sign1) return stored(least_squares_scale(std::move(block)), type.scale.type);
+  if (type.format == Format::sign1) return stored(least_squares_scale(block), type.scale.type);
   const double amax = largest_finite(block);
   if (type.scale.type == Format::e8m0) return shared_power(amax, type.format);
   if (tensor_scale == 0.0F) return 0.0F;
@@ -120,6 +120,28 @@ Quantised quantise_unscaled(std::span<const float> values, Quantised matrix) {
   return matrix;
 }
 
+/// `round`: a scaled element to the nearest of its format.
+template <class Round>
+void round_elements(std::span<float> values, std::int64_t rows, std::int64_t columns, const DataType& type,
+                    const Round& round) {
+  if (type.scale.per == Scale::Per::none) {
+    for (float& value : values) value = static_cast<float>(round(value));
+    return;
+  }
+  const float tensor_scale = tensor_scale_of(values, type);
+  const double limit = largest(type.format);
+  std::vector<float> elements;
+  for (const Block& block : blocks_of(type.scale, rows, columns)) {
+    elements.clear();
+    for_each_element(block, columns, [&](std::size_t at) { elements.push_back(values[at]); });
+    const double scale = static_cast<double>(choose_scale(elements, type, tensor_scale)) * tensor_scale;
+    for_each_element(block, columns, [&](std::size_t at) {
+      const double quotient = scale == 0.0 ? std::copysign(0.0, values[at]) : values[at] / scale;
+      values[at] = static_cast<float>(round(std::clamp(quotient, -limit, limit)) * scale);
+    });
+  }
+}
+
 }  // namespace
 
 Quantised quantise(std::span<const float> values, std::int64_t rows, std::int64_t columns, const DataType& type) {
@@ -130,7 +152,7 @@ Quantised quantise(std::span<const float> values, std::int64_t rows, std::int64_
   for (const Block& block : blocks_of(type.scale, rows, columns)) {
     std::vector<float> elements;
     for_each_element(block, columns, [&](std::size_t at) { elements.push_back(values[at]); });
-    matrix.scales.push_back(choose_scale(std::move(elements), type, matrix.tensor_scale));
+    matrix.scales.push_back(choose_scale(elements, type, matrix.tensor_scale));
     const double scale = static_cast<double>(matrix.scales.back()) * matrix.tensor_scale;
     for_each_element(block, columns,
                      [&](std::size_t at) { matrix.codes[at] = encode_scaled(values[at], scale, type.format, limit); });
@@ -152,6 +174,20 @@ std::vector<float> dequantise(const Quantised& matrix) {
 std::vector<float> round_trip(std::span<const float> values, std::int64_t rows, std::int64_t columns,
                               const DataType& type) {
   return dequantise(quantise(values, rows, columns, type));
+}
+
+void round_in_place(std::span<float> values, std::int64_t rows, std::int64_t columns, const DataType& type) {
+  const Format format = type.format;
+  const bool scaled = type.scale.per != Scale::Per::none;
+  if (const auto layout = element_layout(format))
+    return round_elements(values, rows, columns, type,
+                          FloatRounder(*layout, scaled ? Overflow::saturate : usual_overflow(format)));
+  if (!scaled || format == Format::sign1 || format == Format::e8m0)
+    return round_elements(values, rows, columns, type, [format](double value) {
+      return decode(encode(value, format, Overflow::saturate), format);
+    });
+  // Scaled integers are clamped to plus and minus the largest before: what is left is to find the nearest whole number.
+  round_elements(values, rows, columns, type, [](double value) { return (value + 0x1.8p52) - 0x1.8p52; });
 }
 
 DataType with_executable_scale(DataType type) {

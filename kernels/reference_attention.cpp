@@ -1,139 +1,96 @@
 // Reference kernels of attention: of heads and latent, fused and in three pieces, and the copy into the cache.
-#include <Eigen/Dense>
+#include <limits>
 
-#include "kernels/op_run.hpp"
+#include "kernels/heads.hpp"
+#include "kernels/numerics.hpp"
 
 namespace gambrel::kernels {
 namespace {
 
 using models::Dim;
 
+/// Maximum and sum of exponentials of a query's scores.
 template <class T>
-using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
-/// Columns of an operand that belong to one head's query, key or value, and where they go.
-template <class T>
-struct Piece {
-  View<T>* view;
-  std::size_t column, width;
+struct Norm {
+  T largest = -std::numeric_limits<T>::infinity(), sum = 0;
+  double operations = 0;
 };
-
-template <class T>
-Matrix<T> load(std::vector<Piece<T>> pieces, std::size_t first_row, std::size_t rows) {
-  std::size_t width = 0;
-  for (const Piece<T>& piece : pieces) width += piece.width;
-  Matrix<T> loaded(rows, width);
-  std::size_t column = 0;
-  for (const Piece<T>& piece : pieces) {
-    for (std::size_t i = 0; i < rows; ++i)
-      std::copy_n(piece.view->at(first_row + i, piece.column, piece.width), piece.width, loaded.row(i).data() + column);
-    column += piece.width;
-  }
-  return loaded;
-}
-
-/// Which elements of the operands are a head's queries, keys and values.
-template <class T>
-class Heads {
- public:
-  explicit Heads(OpRun<T>& run) : run_(run) {
-    for (View<T>& view : run.reads)
-      if (!view.is(".sinks") && !view.is("attn.softmax")) operands_.push_back(&view);
-    expanded_ = run.find("attn.kv_b");
-    heads_ = run.dim(Dim::heads), kv_heads_ = run.dim(Dim::kv_heads);
-  }
-
-  Matrix<T> queries(std::size_t sequence, std::size_t head) {
-    const std::size_t n = run_.new_tokens();
-    return load(query_pieces(head), sequence * n, n);
-  }
-  /// Of `n` keys from position `first` on.
-  Matrix<T> keys(std::size_t sequence, std::size_t head, std::size_t first, std::size_t n) {
-    return load(key_pieces(head), sequence * run_.total() + first, n);
-  }
-  Matrix<T> values(std::size_t sequence, std::size_t head, std::size_t first, std::size_t n) {
-    return load<T>({value_piece(head)}, sequence * run_.total() + first, n);
-  }
-
- private:
-  using Pieces = std::vector<Piece<T>>;
-  const models::LatentAttention& latent() const { return *run_.spec->latent; }
-
-  Pieces query_pieces(std::size_t head) const {
-    if (run_.spec->attention) return {{operands_[0], head * width_of_head(), width_of_head()}};
-    const std::size_t nope = whole(latent().nope_head_dim), rope = whole(latent().rope_head_dim),
-                      lora = whole(latent().kv_lora_rank);
-    if (expanded_) return {{operands_[0], head * (nope + rope), nope + rope}};
-    return {{operands_[0], head * lora, lora}, {operands_[1], head * (nope + rope) + nope, rope}};
-  }
-
-  Pieces key_pieces(std::size_t head) const {
-    if (run_.spec->attention)
-      return {{operands_.back(), first_key() + kv_head(head) * width_of_head(), width_of_head()}};
-    const std::size_t nope = whole(latent().nope_head_dim), rope = whole(latent().rope_head_dim),
-                      v = whole(latent().v_head_dim);
-    if (!expanded_) return {{operands_.back(), 0, whole(latent().kv_lora_rank) + rope}};
-    View<T>* rotated = operands_[1];  // alone, or behind the latent
-    return {{expanded_, head * (nope + v), nope}, {rotated, rotated->width() - rope, rope}};
-  }
-
-  Piece<T> value_piece(std::size_t head) const {
-    if (run_.spec->attention)
-      return {operands_.back(), first_key() + (kv_heads_ + kv_head(head)) * width_of_head(), width_of_head()};
-    const std::size_t nope = whole(latent().nope_head_dim), v = whole(latent().v_head_dim);
-    if (!expanded_) return {operands_.back(), 0, whole(latent().kv_lora_rank)};
-    return {expanded_, head * (nope + v) + nope, v};
-  }
-
-  std::size_t width_of_head() const { return whole(run_.spec->attention->head_dim); }
-  std::size_t kv_head(std::size_t head) const { return head / (heads_ / kv_heads_); }
-  /// A cache holds keys and values only; without one they stand behind the queries.
-  std::size_t first_key() const { return operands_.back()->width() - 2 * kv_heads_ * width_of_head(); }
-
-  OpRun<T>& run_;
-  std::vector<View<T>*> operands_;
-  View<T>* expanded_ = nullptr;
-  std::size_t heads_ = 1, kv_heads_ = 1;
-};
-
-/// Positions [first, end) that a token sees.
-struct Sight {
-  std::size_t first, end;
-};
-
-template <class T>
-Sight sight(const OpRun<T>& run, std::size_t query) {
-  const std::size_t position = run.past() + query;
-  if (!run.spec->attention) return {0, position + 1};
-  const models::GroupedAttention& a = *run.spec->attention;
-  if (!a.causal) return {0, run.total()};
-  const std::size_t window = whole(a.window), chunk = whole(a.chunk);
-  if (chunk > 0) return {position / chunk * chunk, position + 1};
-  return {window > 0 && position + 1 > window ? position + 1 - window : 0, position + 1};
-}
-
-template <class T>
-T scale_of(const OpRun<T>& run) {
-  const double width = run.spec->attention ? run.spec->attention->head_dim
-                                           : run.spec->latent->nope_head_dim + run.spec->latent->rope_head_dim;
-  return static_cast<T>(1 / std::sqrt(width));
-}
 
 /// Softmax of n scores in place; a sink takes part in the sum alone. Five operations a score.
 template <class T>
-double softmax(T* scores, std::size_t n, T scale, const T* sink) {
-  T largest = sink ? *sink : scores[0] * scale;
-  for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, scores[i] *= scale);
-  T sum = sink ? std::exp(*sink - largest) : T(0);
-  for (std::size_t i = 0; i < n; ++i) sum += scores[i] = std::exp(scores[i] - largest);
-  for (std::size_t i = 0; i < n; ++i) scores[i] /= sum;
-  return 5.0 * static_cast<double>(n);
+Norm<T> softmax(T* scores, std::size_t n, T scale, const T* sink) {
+  Norm<T> norm{.operations = 5.0 * static_cast<double>(n)};
+  if (sink) norm.largest = *sink;
+  for (std::size_t i = 0; i < n; ++i) norm.largest = std::max(norm.largest, scores[i] *= scale);
+  if (std::isinf(norm.largest)) {  // nothing is seen
+    std::fill_n(scores, n, T(0));
+    return norm;
+  }
+  if (sink) norm.sum = std::exp(*sink - norm.largest);
+  for (std::size_t i = 0; i < n; ++i) norm.sum += scores[i] = std::exp(scores[i] - norm.largest);
+  for (std::size_t i = 0; i < n; ++i) scores[i] /= norm.sum;
+  return norm;
 }
 
-/// Position of the first key that is in the matrix of scores.
+/// Where ranks attended to a part of the keys each, what they need to add up their results; a sink counts on the first of them only.
 template <class T>
-std::size_t first_seen(const OpRun<T>& run) {
-  return run.total() - run.dim(Dim::keys);
+void write_statistics(OpRun<T>& run, std::size_t row, std::size_t head, const Norm<T>& norm) {
+  if (run.writes.size() < 2) return;
+  T* out = run.writes[1].at(row, 2 * head, 2);
+  out[0] = norm.largest, out[1] = norm.sum;
+}
+
+template <class T>
+const T* sink_here(const OpRun<T>& run, const T* sink) {
+  return run.writes.size() > 1 && run.place.context > 0 ? nullptr : sink;
+}
+
+/// What stands for x w^T: Eigen's product, or one in the run's narrow accumulator.
+template <class T, class X, class W>
+Matrix<T> multiply(const OpRun<T>& run, const X& x, const W& w) {
+  if constexpr (std::is_same_v<T, float>)
+    if (const auto accumulator = run.options.numerics ? run.options.numerics->accumulator(run.op) : std::nullopt) {
+      const Matrix<T> a = x, b = w;
+      Matrix<T> y(a.rows(), b.rows());
+      auto size = [](Eigen::Index n) { return static_cast<std::size_t>(n); };
+      multiply_narrow({a.data(), b.data(), y.data(), size(a.rows()), size(b.rows()), size(a.cols()), size(a.cols()),
+                       size(b.cols()), size(b.rows())},
+                      *accumulator);
+      return y;
+    }
+  return x * w.transpose();
+}
+
+template <class T>
+void round_probabilities(const OpRun<T>& run, T* values, std::size_t n) {
+  if constexpr (std::is_same_v<T, float>)
+    if (run.options.numerics) run.options.numerics->probabilities(run.op, {values, n});
+}
+
+/// The library's kernel, where it can do what is asked. False: it cannot.
+template <class T>
+bool run_fast_attention(OpRun<T>& run) {
+  if constexpr (std::is_same_v<T, float>) {
+    const FastKernels* fast = run.options.fast;
+    const models::GroupedAttention* a = run.spec->attention ? &*run.spec->attention : nullptr;
+    if (!fast || !fast->attention || run.options.numerics || !a || a->sinks || a->chunk > 0 || !a->causal) return false;
+    if (run.sharding.context > 1) return false;
+    const std::size_t heads = run.dim(Dim::heads), kv_heads = run.dim(Dim::kv_heads), d = whole(a->head_dim);
+    const std::size_t n = run.new_tokens();
+    View<T>&q = run.reads[0], &kv = run.reads.back(), &out = run.writes[0];
+    for (std::size_t s = 0; s < run.dim(Dim::batch); ++s) {
+      const T* k = kv.at(s * run.total(), kv.width() - 2 * kv_heads * d, 2 * kv_heads * d, run.total());
+      fast->attention({.q = q.at(s * n, 0, heads * d, n), .k = k, .v = k + kv_heads * d,
+                       .out = out.at(s * n, 0, heads * d, n), .queries = n, .keys = run.total(), .heads = heads,
+                       .kv_heads = kv_heads, .qk_width = d, .v_width = d, .q_stride = q.width(), .k_stride = kv.width(),
+                       .v_stride = kv.width(), .out_stride = out.width(), .window = whole(a->window),
+                       .scale = scale_of(run)});
+    }
+    const double pairs = run.op.dims[Dim::batch] * run.op.dims[Dim::heads] * run.op.dims[Dim::pairs];
+    run.products += 4.0 * pairs * static_cast<double>(d), run.vector += 5.0 * pairs;  // what it is asked for
+    return true;
+  }
+  return false;
 }
 
 template <class T, class Head>
@@ -147,86 +104,112 @@ void each_head(const OpRun<T>& run, Head head) {
 // Only the pairs that a token sees are computed.
 template <class T>
 void run_attention(OpRun<T>& run) {
-  Heads<T> heads(run);
-  View<T>* sinks = run.find(".sinks");
+  if (run_fast_attention(run)) return;
+  const Heads<T> heads = Heads<T>::of(run);
+  const std::size_t n = heads.queries().size(), width = run.dim(Dim::v_width);
+  const auto keys = heads.keys(heads.seen_here());
+  std::vector<T> notes(run.writes[0].rows() * run.dim(Dim::heads));
   each_head(run, [&](std::size_t s, std::size_t h) {
-    const Matrix<T> q = heads.queries(s, h);
-    const std::size_t width = run.dim(Dim::v_width);
-    const std::size_t first = sight(run, 0).first, all = run.total() - first;
-    const Matrix<T> keys = heads.keys(s, h, first, all), values = heads.values(s, h, first, all);
-    for (std::size_t i = 0; i < run.new_tokens(); ++i) {
-      const Sight seen = sight(run, i);
-      const auto n = static_cast<Eigen::Index>(seen.end - seen.first),
-                 at = static_cast<Eigen::Index>(seen.first - first);
-      Eigen::Matrix<T, 1, Eigen::Dynamic> weights = q.row(i) * keys.middleRows(at, n).transpose();
-      run.vector += softmax(weights.data(), seen.end - seen.first, scale_of(run), sinks ? sinks->at(0, h, 1) : nullptr);
-      Eigen::Map<Eigen::Matrix<T, 1, Eigen::Dynamic>>(run.writes[0].at(s * run.new_tokens() + i, h * width, width),
-                                                      width) = weights * values.middleRows(at, n);
-      run.products += 2.0 * static_cast<double>(n) * static_cast<double>(q.cols() + values.cols());
+    const Matrix<T> q = heads.load_queries(s, h), k = heads.load_keys(s, h, keys), v = heads.load_values(s, h, keys);
+    const T* sink = heads.sinks() ? sink_here(run, heads.sinks()->at(0, run.first_head() + h, 1)) : nullptr;
+    for (std::size_t i = 0; i < n; ++i) {
+      const auto [at, end] = range_of(keys, sight(run, heads.queries()[i]));
+      Matrix<T> weights = multiply(run, q.row(i), k.middleRows(at, end - at));
+      const Norm<T> norm = softmax(weights.data(), static_cast<std::size_t>(end - at), scale_of(run), sink);
+      round_probabilities(run, weights.data(), static_cast<std::size_t>(end - at));
+      T* out = run.writes[0].at(s * n + i, h * width, width);
+      Eigen::Map<Matrix<T>>(out, 1, width) = multiply(run, weights, v.middleRows(at, end - at).transpose());
+      notes[(s * n + i) * run.dim(Dim::heads) + h] = norm.largest + std::log(norm.sum);
+      write_statistics(run, s * n + i, h, norm);
+      run.vector += norm.operations;
+      run.products += 2.0 * static_cast<double>(end - at) * static_cast<double>(q.cols() + v.cols());
     }
   });
+  run.writes[0].buffer().notes = std::move(notes);
 }
 
 template <class T>
 void run_attention_scores(OpRun<T>& run) {
-  Heads<T> heads(run);
-  const std::size_t n = run.new_tokens(), width = run.dim(Dim::keys);
-  if (View<T>* sinks = run.find(".sinks")) sinks->all();  // handed on to the softmax
+  const Heads<T> heads = Heads<T>::of(run);
+  const auto keys = heads.keys(heads.seen_by_all());
+  const std::size_t n = heads.queries().size(), width = keys.size();
+  if (heads.sinks()) heads.sinks()->all();  // handed on to the softmax
+  run.writes[0].shape(run.dim(Dim::batch) * run.dim(Dim::heads) * n, width);
+  for (const auto& key : keys) run.writes[0].buffer().places.push_back(key.place);
   each_head(run, [&](std::size_t s, std::size_t h) {
-    const Matrix<T> q = heads.queries(s, h), keys = heads.keys(s, h, first_seen(run), width);
+    const Matrix<T> q = heads.load_queries(s, h), k = heads.load_keys(s, h, keys);
     T* out = run.writes[0].at((s * run.dim(Dim::heads) + h) * n, 0, width, n);
-    Eigen::Map<Matrix<T>>(out, n, width).noalias() = q * keys.transpose();
+    Eigen::Map<Matrix<T>>(out, n, width) = multiply(run, q, k);
     run.products += 2.0 * static_cast<double>(n * width) * static_cast<double>(q.cols());
   });
 }
 
-// All scores are exponentiated; those that a token does not see then count as 0.
+// All scores are exponentiated; those that a token does not see then count as 0. Columns of a matrix of scores are keys at `places`.
 template <class T>
 void run_softmax(OpRun<T>& run) {
-  const std::size_t n = run.new_tokens(), width = run.dim(Dim::keys);
-  const T* sinks = run.sinks.empty() ? nullptr : run.sinks.data();
+  const Heads<T> heads(run, {});
+  const std::vector<std::size_t>& places = run.reads[0].buffer().places;
+  const std::size_t n = heads.queries().size(), width = places.size();
+  run.writes[0].shape(run.reads[0].rows(), width);
+  run.writes[0].buffer().places = places;
   each_head(run, [&](std::size_t s, std::size_t h) {
+    const T* sink = run.sinks.empty() ? nullptr : sink_here(run, &run.sinks[run.first_head() + h]);
     for (std::size_t i = 0; i < n; ++i) {
       const std::size_t row = (s * run.dim(Dim::heads) + h) * n + i;
       const T* in = run.reads[0].at(row, 0, width);
       T* out = run.writes[0].at(row, 0, width);
-      const Sight seen = sight(run, i);
-      for (std::size_t j = 0; j < width; ++j) {
-        const std::size_t position = first_seen(run) + j;
-        out[j] = position >= seen.first && position < seen.end ? in[j] : -std::numeric_limits<T>::infinity();
-      }
-      run.vector += softmax(out, width, scale_of(run), sinks ? sinks + h : nullptr);
+      const Sight seen = sight(run, heads.queries()[i]);
+      for (std::size_t j = 0; j < width; ++j)
+        out[j] = seen.holds(places[j]) ? in[j] : -std::numeric_limits<T>::infinity();
+      const Norm<T> norm = softmax(out, width, scale_of(run), sink);
+      run.vector += norm.operations;
+      write_statistics(run, s * n + i, h, norm);
     }
   });
 }
 
 template <class T>
 void run_attention_values(OpRun<T>& run) {
-  Heads<T> heads(run);
-  const std::size_t n = run.new_tokens(), keys = run.dim(Dim::keys), width = run.dim(Dim::v_width);
+  const Heads<T> heads = Heads<T>::of(run);
+  const auto keys = heads.keys(heads.seen_by_all());
+  const std::size_t n = heads.queries().size(), width = run.dim(Dim::v_width);
   each_head(run, [&](std::size_t s, std::size_t h) {
-    const Matrix<T> values = heads.values(s, h, first_seen(run), keys);
-    const T* in = run.reads[0].at((s * run.dim(Dim::heads) + h) * n, 0, keys, n);
-    const Matrix<T> y = Eigen::Map<const Matrix<T>>(in, n, keys) * values;
+    const Matrix<T> values = heads.load_values(s, h, keys);
+    const T* in = run.reads[0].at((s * run.dim(Dim::heads) + h) * n, 0, keys.size(), n);
+    const Matrix<T> y = multiply(run, Eigen::Map<const Matrix<T>>(in, n, keys.size()), values.transpose());
     for (std::size_t i = 0; i < n; ++i)
       std::copy_n(y.row(i).data(), width, run.writes[0].at(s * n + i, h * width, width));
-    run.products += 2.0 * static_cast<double>(n * keys) * static_cast<double>(values.cols());
+    run.products += 2.0 * static_cast<double>(n * keys.size()) * static_cast<double>(values.cols());
   });
 }
 
-// Keys and values stand behind the queries; rotated latent keys behind the latent, or alone.
+// Keys and values stand behind the queries; rotated latent keys behind the latent, or alone. The cache gets longer by the tokens whose
+// keys this rank keeps: all of its own, or of those that all context ranks computed alike every one in turn.
 template <class T>
 void run_kv_append(OpRun<T>& run) {
-  View<T>& cache = run.writes[0];
-  const std::size_t n = run.new_tokens();
+  Buffer<T>& cache = run.writes[0].buffer();
+  const std::size_t sequences = whole(run.writes[0].tensor->shape[0]), held = cache.places.size(),
+                    ranks = whole(run.sharding.context);
+  const Buffer<T>& fresh = run.reads[0].buffer();
+  const std::vector<std::size_t>& places = fresh.places.empty() ? run.tokens.positions : fresh.places;
+  std::vector<std::size_t> kept;
+  for (std::size_t i = 0; i < places.size(); ++i)
+    if (run.new_tokens() >= ranks || places[i] % ranks == run.place.context) kept.push_back(i);
+  Buffer<T> longer(sequences * (held + kept.size()), cache.width);
+  longer.places = cache.places;
+  for (std::size_t i : kept) longer.places.push_back(places[i]);
+  for (std::size_t s = 0; s < sequences; ++s)
+    std::copy_n(cache.data.data() + s * held * cache.width, held * cache.width, longer.row(s * (held + kept.size())));
+  cache = std::move(longer);
   std::size_t column = 0;
   for (std::size_t r = 0; r < run.reads.size(); ++r) {
     View<T>& in = run.reads[r];
-    std::size_t width = cache.width();
+    std::size_t width = cache.width / run.reads.size();
     if (run.spec->latent) width = whole(r == 0 ? run.spec->latent->kv_lora_rank : run.spec->latent->rope_head_dim);
-    for (std::size_t row = 0; row < in.rows(); ++row)
-      std::copy_n(in.at(row, in.width() - width, width), width,
-                  cache.at(row / n * run.total() + run.past() + row % n, column, width));
+    for (std::size_t s = 0; s < sequences; ++s)
+      for (std::size_t i = 0; i < kept.size(); ++i)
+        std::copy_n(in.at(s * places.size() + kept[i], in.width() - width, width), width,
+                    run.writes[0].at(s * (held + kept.size()) + held + i, column, width));
     column += width;
   }
 }

@@ -1,31 +1,12 @@
 // Reference kernels of the Mamba-2 mixer: the short convolution and the scan, as a recurrence token by token.
 #include <cmath>
 
-#include "kernels/op_run.hpp"
+#include "kernels/mixer.hpp"
 
 namespace gambrel::kernels {
 namespace {
 
 using models::Dim;
-
-/// Heads and groups of one rank; a projected row is z, x, B, C, dt.
-struct Mixer {
-  std::size_t heads, head_dim, groups, state, inner, channels;
-};
-
-template <class T>
-Mixer mixer_of(const OpRun<T>& run) {
-  const models::Mamba& m = *run.spec->mamba;
-  const std::size_t heads = whole(m.heads / run.sharding.tensor),
-                    groups = whole(std::max(1.0, m.groups / run.sharding.tensor));
-  const std::size_t inner = heads * whole(m.head_dim), state = whole(m.state);
-  return {heads, whole(m.head_dim), groups, state, inner, inner + 2 * groups * state};
-}
-
-template <class T>
-T softplus(T x) {
-  return x > 20 ? x : std::log1p(std::exp(x));
-}
 
 }  // namespace
 
@@ -37,8 +18,10 @@ void run_conv1d(OpRun<T>& run) {
   const std::size_t kernel = run.dim(Dim::k), kept = kernel - 1, n = run.new_tokens();
   View<T>&in = run.reads[0], &out = run.writes[0], *before = run.find(".conv_state"), *bias = run.find(".bias");
   View<T>* after = run.writes.size() > 1 ? &run.writes[1] : nullptr;
-  const T *w = run.reads[1].all(), *shift = bias ? bias->all() : nullptr;
-  std::vector<T> line(kept + n);
+  const std::vector<T> w = conv_weights(run, run.reads[1], kernel);
+  std::vector<T> shift;
+  if (bias) shift = own_part(run, "mamba.conv.bias", *bias);
+  std::vector<T> line(kept + n), notes(out.rows() * m.channels);
   for (std::size_t s = 0; s < in.rows() / n; ++s)
     for (std::size_t c = 0; c < m.channels; ++c) {
       for (std::size_t j = 0; j < kept; ++j) line[j] = before ? *before->at(s, c * kept + j, 1) : T(0);
@@ -47,11 +30,13 @@ void run_conv1d(OpRun<T>& run) {
         T sum = 0;
         for (std::size_t j = 0; j < kernel; ++j) sum += w[c * kernel + j] * line[t + j];
         run.vector += 2.0 * static_cast<double>(kernel);
-        if (shift) sum += shift[c];
+        if (bias) sum += shift[c];
+        notes[(s * n + t) * m.channels + c] = sum;
         *out.at(s * n + t, c, 1) = sum / (1 + std::exp(-sum));
       }
       for (std::size_t j = 0; after && j < kept; ++j) *after->at(s, c * kept + j, 1) = line[n + j];
     }
+  out.buffer().notes = std::move(notes);
 }
 
 // h = exp(dt A) h + dt x B, y = C h + D x, with dt = softplus(dt + bias) and A = -exp(a): Mamba-2, arXiv 2405.21060
@@ -62,7 +47,7 @@ void run_ssm_scan(OpRun<T>& run) {
   const std::size_t n = run.new_tokens();
   View<T>&in = run.reads[0], &steps = run.reads[1], &out = run.writes[0], *before = run.find(".ssm_state");
   View<T>* after = run.writes.size() > 1 ? &run.writes[1] : nullptr;
-  const T* a_d_dt = run.reads[2].all();
+  const std::vector<T> a_d_dt = own_part(run, "mamba.scan.a_d_dt", run.reads[2]);
   std::vector<T> h(m.state);
   for (std::size_t s = 0; s < in.rows() / n; ++s)
     for (std::size_t channel = 0; channel < m.inner; ++channel) {

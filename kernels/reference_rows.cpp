@@ -4,45 +4,39 @@
 #include <limits>
 #include <numbers>
 
-#include "kernels/op_run.hpp"
+#include "kernels/norms.hpp"
+#include "kernels/row_kernels.hpp"
 
 namespace gambrel::kernels {
 namespace {
 
 using models::Dim;
 
+/// x / sqrt(mean(x^2) + epsilon) x gain, in four operations an element. `sums`: over all ranks, if others have a part of the row.
 template <class T>
-T sigmoid(T x) {
-  return 1 / (1 + std::exp(-x));
-}
-
-template <class T>
-T gelu_of(T x) {
-  const T root = static_cast<T>(std::sqrt(2 / std::numbers::pi));
-  return x / 2 * (1 + std::tanh(root * (x + static_cast<T>(0.044715) * x * x * x)));
-}
-
-/// x / sqrt(mean(x^2) + epsilon) x gain, in four operations an element.
-template <class T>
-double rms_norm(const T* x, T* y, std::size_t n, const T* gain, double epsilon) {
-  T sum = 0;
-  for (std::size_t i = 0; i < n; ++i) sum += x[i] * x[i];
-  const T factor = 1 / std::sqrt(sum / static_cast<T>(n) + static_cast<T>(epsilon));
-  for (std::size_t i = 0; i < n; ++i) y[i] = x[i] * factor * gain[i];
-  return 4.0 * static_cast<double>(n);
+double rms_norm(const T* x, T* y, const NormSection& section, const T* gain, double epsilon, const T* sums) {
+  T sum = sums ? *sums : T(0);
+  for (std::size_t i = 0; !sums && i < section.width; ++i) sum += x[i] * x[i];
+  const T factor = 1 / std::sqrt(sum / static_cast<T>(section.of) + static_cast<T>(epsilon));
+  for (std::size_t i = 0; i < section.width; ++i) y[i] = x[i] * factor * gain[i];
+  return 4.0 * static_cast<double>(section.width);
 }
 
 /// (x - mean) / sqrt(variance + epsilon) x gain + bias, in seven.
 template <class T>
-double layer_norm(const T* x, T* y, std::size_t n, const T* gain, const T* bias, double epsilon) {
-  T mean = 0, squares = 0;
-  for (std::size_t i = 0; i < n; ++i) mean += x[i];
-  mean /= static_cast<T>(n);
+double layer_norm(const T* x, T* y, const NormSection& section, const T* gain, const T* bias, double epsilon,
+                  const T* sums) {
+  const std::size_t n = section.width;
+  const T all = static_cast<T>(section.of);
+  T mean = sums ? sums[0] : T(0), squares = 0;
+  for (std::size_t i = 0; !sums && i < n; ++i) mean += x[i];
+  mean /= all;
   for (std::size_t i = 0; i < n; ++i) {
     y[i] = x[i] - mean;
     squares += y[i] * y[i];
   }
-  const T factor = 1 / std::sqrt(squares / static_cast<T>(n) + static_cast<T>(epsilon));
+  if (sums) squares = sums[1] - all * mean * mean;
+  const T factor = 1 / std::sqrt(squares / all + static_cast<T>(epsilon));
   for (std::size_t i = 0; i < n; ++i) y[i] = y[i] * factor * gain[i] + bias[i];
   return 7.0 * static_cast<double>(n);
 }
@@ -50,61 +44,60 @@ double layer_norm(const T* x, T* y, std::size_t n, const T* gain, const T* bias,
 /// Queries and keys in place: each head with its gains, or all heads of each kind together.
 template <class T>
 void run_qk_norm(OpRun<T>& run) {
-  const models::GroupedAttention& a = *run.spec->attention;
-  const std::size_t d = whole(a.head_dim), kv = whole(std::max(1.0, a.kv_heads / run.sharding.tensor)),
-                    n = run.dim(Dim::n);
-  const std::size_t queries = n - kv * d;
+  const std::size_t n = run.dim(Dim::n);
+  const auto sections = norm_sections(run.path, run.model, run.spec, run.cut, n);
+  View<T>* sums = run.find(".statistics");
   const T* gain = run.reads[1].all();
-  for (std::size_t row = 0; row < run.dim(Dim::m); ++row) {
+  for (std::size_t row = 0; row < run.reads[0].rows(); ++row) {
     run.reads[0].at(row, 0, n);
     T* x = run.writes[0].at(row, 0, n);
-    if (a.qk_norm == models::QkNorm::full) {
-      run.vector += rms_norm(x, x, queries, gain, run.options.norm_epsilon);
-      run.vector += rms_norm(x + queries, x + queries, kv * d, gain + queries, run.options.norm_epsilon);
-    } else {
-      for (std::size_t at = 0; at < n; at += d)
-        run.vector += rms_norm(x + at, x + at, d, at < queries ? gain : gain + d, run.options.norm_epsilon);
-    }
+    for (std::size_t s = 0; s < sections.size(); ++s)
+      run.vector += rms_norm(x + sections[s].first, x + sections[s].first, sections[s], gain + sections[s].gain,
+                             run.options.norm_epsilon, sums ? sums->at(row, s, 1) : nullptr);
   }
 }
 
 /// norm(y silu(z)), group by group; z stands first in the projection.
 template <class T>
 void run_gated_norm(OpRun<T>& run) {
-  const std::size_t n = run.dim(Dim::n), groups = whole(std::max(1.0, run.spec->mamba->groups / run.sharding.tensor)),
-                    width = n / groups;
-  const T* gain = run.reads[2].at(0, 0, n);
+  const std::size_t n = run.dim(Dim::n);
+  const auto sections = norm_sections(run.path, run.model, run.spec, run.cut, n);
+  const std::vector<T> gain = own_part(run, "mamba.gated_norm.gain", run.reads[2]);
   std::vector<T> gated(n);
-  for (std::size_t row = 0; row < run.dim(Dim::m); ++row) {
+  for (std::size_t row = 0; row < run.reads[0].rows(); ++row) {
     const T *y = run.reads[0].at(row, 0, n), *z = run.reads[1].at(row, 0, n);
     T* out = run.writes[0].at(row, 0, n);
     for (std::size_t i = 0; i < n; ++i) gated[i] = y[i] * z[i] * sigmoid(z[i]);
     run.vector += 5.0 * static_cast<double>(n);
-    for (std::size_t g = 0; g < n; g += width)
-      run.vector += rms_norm(gated.data() + g, out + g, width, gain + g, run.options.norm_epsilon);
+    for (const NormSection& s : sections)
+      run.vector += rms_norm<T>(gated.data() + s.first, out + s.first, s, gain.data() + s.gain,
+                                run.options.norm_epsilon, nullptr);
   }
 }
 
-/// Rows of the stream that the head works on: the last `logits` of every sequence, those of them that this rank has.
+/// Rows of the stream that the head works on: the last `logits` positions of every sequence, those of them that this rank has.
 template <class T>
 std::vector<std::size_t> head_rows(OpRun<T>& run) {
-  const std::size_t have = run.reads[0].rows(), n = run.new_tokens(),
-                    logits = run.step.training ? n : std::min(whole(run.step.logits), n);
-  const std::size_t first = have < n * whole(run.step.sequences) ? run.place.tensor * have : 0;
+  const std::size_t logits = run.step.training ? run.new_tokens() : std::min(whole(run.step.logits), run.new_tokens());
   std::vector<std::size_t> rows;
-  for (std::size_t row = 0; row < have; ++row)
-    if ((first + row) % n >= n - logits) rows.push_back(row);
+  for (std::size_t row = 0; row < run.reads[0].rows(); ++row)
+    if (run.token(run.reads[0], row).position >= run.total() - logits) rows.push_back(row);
   return rows;
 }
 
+/// The library's kernel; biases and rows that ranks share it does not do.
 template <class T>
-void turn(T* x, std::size_t width, double position, double base) {
-  for (std::size_t i = 0; i < width / 2; ++i) {
-    const double angle = position * std::pow(base, -2.0 * static_cast<double>(i) / static_cast<double>(width));
-    const T c = static_cast<T>(std::cos(angle)), s = static_cast<T>(std::sin(angle)), a = x[i], b = x[i + width / 2];
-    x[i] = a * c - b * s;
-    x[i + width / 2] = b * c + a * s;
+bool norm_fast(OpRun<T>& run, const std::vector<std::size_t>& rows, std::size_t n, const T* gain) {
+  if constexpr (std::is_same_v<T, float>) {
+    const bool all = run.op.part != models::ModelPart::head && !rows.empty();
+    if (!run.options.fast || !run.options.fast->rms_norm || !all || run.reads.size() > 2 || run.reads[0].width() != n)
+      return false;
+    run.options.fast->rms_norm(run.reads[0].at(0, 0, n, rows.size()), gain, run.writes[0].all(), rows.size(), n,
+                               static_cast<float>(run.options.norm_epsilon));
+    run.vector += 4.0 * static_cast<double>(rows.size() * n);
+    return true;
   }
+  return false;
 }
 
 }  // namespace
@@ -120,40 +113,56 @@ void run_norm(OpRun<T>& run) {
   else
     for (std::size_t row = 0; row < in.rows(); ++row) rows.push_back(row);
   out.shape(rows.size(), n);
-  View<T>* bias = run.find(".bias");
+  View<T>*bias = run.find(".bias"), *sums = run.find(".statistics");
   const T *gain = run.reads[1].all(), *shift = bias ? bias->all() : nullptr;
+  if (norm_fast(run, rows, n, gain)) return;
+  const NormSection section = norm_sections(run.path, run.model, run.spec, run.cut, n).front();
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const T* x = in.at(rows[i], 0, n);
+    const T *x = in.at(rows[i], 0, n), *others = sums ? sums->at(rows[i], 0, sums->width()) : nullptr;
     T* y = out.at(i, 0, n);
-    run.vector += bias ? layer_norm(x, y, n, gain, shift, run.options.norm_epsilon)
-                       : rms_norm(x, y, n, gain, run.options.norm_epsilon);
+    run.vector += bias ? layer_norm(x, y, section, gain, shift, run.options.norm_epsilon, others)
+                       : rms_norm(x, y, section, gain, run.options.norm_epsilon, others);
+    if (run.op.part == models::ModelPart::head) out.buffer().tokens.push_back(run.token(in, rows[i]));
   }
 }
 
-// Three operations for each rotated element: two products and a sum. Of latent attention the heads' rope parts, and the
-// key's that they share.
+// Three operations for each rotated element: two products and a sum. Of latent attention the heads' rope parts, and by an operator
+// of its own that of the key they share, the last elements of what was compressed.
+/// Heads that are turned whole and lie side by side.
+template <class T>
+bool turned_fast(OpRun<T>& run, std::size_t heads, std::size_t width) {
+  if constexpr (std::is_same_v<T, float>) {
+    const FastKernels* fast = run.options.fast;
+    View<T>&in = run.reads[0], &out = run.writes[0];
+    if (!fast || !fast->rotary || in.width() < heads * width) return false;
+    for (std::size_t row = 0; row < in.rows(); ++row) {
+      in.at(row, 0, heads * width);
+      fast->rotary(out.at(row, 0, heads * width), run.token(in, row).position, heads, width, run.options.rotary_base);
+      run.vector += 3.0 * static_cast<double>(heads * width);
+    }
+    return true;
+  }
+  return false;
+}
+
 template <class T>
 void run_rotary(OpRun<T>& run) {
   View<T>&in = run.reads[0], &out = run.writes[0];
+  const bool key = run.path == "attn.k_rotary";
   const models::LatentAttention* latent = run.spec->latent ? &*run.spec->latent : nullptr;
   const std::size_t rotary = whole(latent ? latent->rope_head_dim : run.spec->attention->rotary);
-  const std::size_t head =
-      whole(latent ? latent->nope_head_dim + latent->rope_head_dim : run.spec->attention->head_dim);
-  const std::size_t offset = latent ? head - rotary : 0;
-  const std::size_t heads = run.dim(Dim::n) / rotary - (latent ? 1 : 0);
+  const std::size_t head = key      ? in.width()
+                           : latent ? whole(latent->nope_head_dim) + rotary
+                                    : whole(run.spec->attention->head_dim);
+  const std::size_t offset = latent ? head - rotary : 0, heads = run.dim(Dim::n) / rotary;
+  if (offset == 0 && head == rotary && turned_fast(run, heads, rotary)) return;
   for (std::size_t row = 0; row < in.rows(); ++row) {
-    const auto position = static_cast<double>(run.past() + row % run.new_tokens());
-    auto turn_one = [&](T* x) {
-      turn(x, rotary, position, run.options.rotary_base);
-      run.vector += 3.0 * static_cast<double>(rotary);
-    };
+    const auto position = static_cast<double>(run.token(in, row).position);
     for (std::size_t h = 0; h < heads; ++h) {
       in.at(row, h * head + offset, rotary);
-      turn_one(out.at(row, h * head + offset, rotary));
+      turn(out.at(row, h * head + offset, rotary), rotary, position, run.options.rotary_base);
+      run.vector += 3.0 * static_cast<double>(rotary);
     }
-    if (!latent) continue;
-    turn_one(run.latent_keys->row(row) + run.latent_keys->width - rotary);
-    run.aside += static_cast<double>(rotary);
   }
 }
 
@@ -194,6 +203,18 @@ double activate(models::Activation activation, const T* in, T* out, std::size_t 
 }
 
 template <class T>
+bool activated_fast(OpRun<T>& run, models::Activation activation, std::size_t inner) {
+  if constexpr (std::is_same_v<T, float>) {
+    const FastKernels* fast = run.options.fast;
+    if (!fast || !fast->swiglu || activation != models::Activation::swiglu) return false;
+    fast->swiglu(run.reads[0].all(), run.writes[0].all(), run.reads[0].rows(), inner);
+    run.vector += 5.0 * static_cast<double>(run.reads[0].rows() * inner);
+    return true;
+  }
+  return false;
+}
+
+template <class T>
 void run_activation(OpRun<T>& run) {
   View<T>&in = run.reads[0], &out = run.writes[0];
   const bool routed = run.path.starts_with("moe.experts"), shared = run.path.starts_with("moe.shared");
@@ -201,6 +222,7 @@ void run_activation(OpRun<T>& run) {
   const std::size_t inner = run.dim(Dim::n);
   out.shape(in.rows(), inner);
   out.buffer().tags = in.buffer().tags;
+  if (activated_fast(run, activation, inner)) return;
   for (std::size_t row = 0; row < in.rows(); ++row)
     run.vector += activate(activation, in.at(row, 0, in.width()), out.at(row, 0, inner), inner);
 }
@@ -210,15 +232,15 @@ template <class T>
 void run_embedding(OpRun<T>& run) {
   View<T>&table = run.reads[1], &out = run.writes[0];
   View<T>* positions = run.find(".positions");
-  const std::size_t n = run.new_tokens(), first = run.place.tensor * table.rows();
+  const std::size_t first = run.place.tensor * table.rows();
   run.reads[0].all();
   for (std::size_t row = 0; row < out.rows(); ++row) {
-    const std::size_t position = run.past() + row % n;
-    const std::size_t id = token_at(run.first_sequence + row / n, position, run.model.vocab, run.options.seed);
+    const Token token = run.tokens.token(row, 0);
+    const std::size_t id = token_of(run, token);
     T* y = out.at(row, 0, out.width());
     if (id >= first && id < first + table.rows()) std::copy_n(table.look_up(id - first), out.width(), y);
     if (!positions) continue;
-    const T* p = positions->look_up(position);
+    const T* p = positions->look_up(token.position);
     if (run.place.tensor == 0)
       for (std::size_t i = 0; i < out.width(); ++i) y[i] += p[i];
   }
@@ -228,6 +250,7 @@ void run_embedding(OpRun<T>& run) {
 template <class T>
 void run_sampling(OpRun<T>& run) {
   View<T>&logits = run.reads[0], &out = run.writes[0];
+  out.shape(logits.rows(), 1);
   for (std::size_t row = 0; row < logits.rows(); ++row) {
     const T* x = logits.at(row, 0, logits.width());
     *out.at(row, 0, 1) = static_cast<T>(std::max_element(x, x + logits.width()) - x);
@@ -235,11 +258,13 @@ void run_sampling(OpRun<T>& run) {
   }
 }
 
+// Of a vocabulary that ranks share each has the largest logit of its part, the sum of exponentials and the target's logit less that
+// largest one, if it has it (Shoeybi et al. 2019, section 3); join_losses makes the loss of them.
 template <class T>
 void run_cross_entropy(OpRun<T>& run) {
   View<T>&logits = run.reads[0], &probabilities = run.writes[0], &loss = run.writes[1];
   run.reads[1].all();
-  const std::size_t n = run.new_tokens(), width = logits.width();
+  const std::size_t width = logits.width(), first = run.place.tensor * width;
   for (std::size_t row = 0; row < logits.rows(); ++row) {
     const T* x = logits.at(row, 0, width);
     T* p = probabilities.at(row, 0, width);
@@ -247,9 +272,11 @@ void run_cross_entropy(OpRun<T>& run) {
     T sum = 0;
     for (std::size_t i = 0; i < width; ++i) sum += p[i] = std::exp(x[i] - largest);
     for (std::size_t i = 0; i < width; ++i) p[i] /= sum;
-    const std::size_t target =
-        token_at(run.first_sequence + row / n, run.past() + row % n + 1, run.model.vocab, run.options.seed);
-    *loss.at(row, 0, 1) = std::log(sum) - (x[target] - largest);
+    const std::size_t target = target_of(run, logits, row) - first;  // of others far beyond the width
+    const T found = target < width ? x[target] : T(0);
+    T* y = loss.at(row, 0, loss.width());
+    if (loss.width() == 1) *y = std::log(sum) - (found - largest);
+    else y[0] = largest, y[1] = sum, y[2] = found;
     run.vector += 5.0 * static_cast<double>(width);
   }
 }

@@ -31,6 +31,18 @@ std::vector<double> ranks_of(std::span<const float> values) {
   return ranks;
 }
 
+/// Marks the n largest, one after the other: groups are short.
+void keep_largest(std::span<const float> values, int n, std::span<std::uint8_t> mask) {
+  for (std::size_t kept = 0; kept < std::min(static_cast<std::size_t>(n), values.size()); ++kept) {
+    std::size_t best = 0;
+    double best_rank = -1.0;
+    for (std::size_t i = 0; i < values.size(); ++i)
+      if (const double rank = mask[i] ? -1.0 : rank_of(std::abs(static_cast<double>(values[i]))); rank > best_rank)
+        best = i, best_rank = rank;
+    mask[best] = 1;
+  }
+}
+
 std::size_t share(double density, std::size_t whole) {
   return static_cast<std::size_t>(std::llround(std::clamp(density, 0.0, 1.0) * static_cast<double>(whole)));
 }
@@ -45,8 +57,7 @@ Mask n_of_m_mask(std::span<const float> values, std::int64_t rows, std::int64_t 
     for (std::int64_t column = 0; column < columns; column += m) {
       const auto start = static_cast<std::size_t>(row * columns + column);
       const auto length = static_cast<std::size_t>(std::min<std::int64_t>(m, columns - column));
-      const std::vector<double> ranks = ranks_of(values.subspan(start, length));
-      for (const std::size_t at : largest_positions(ranks, static_cast<std::size_t>(n))) mask[start + at] = 1;
+      keep_largest(values.subspan(start, length), n, std::span(mask).subspan(start, length));
     }
   return mask;
 }

@@ -52,6 +52,7 @@ Op BackwardBuilder::named(OpId op, OpKind kind, std::string_view suffix) const {
   result.uses.clear();
   result.communication.reset();
   result.sparse_weights = result.fused = false;  // zeros lie along the forward's contracted axis
+  result.skipped = 0;
   return result;
 }
 

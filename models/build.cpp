@@ -97,7 +97,8 @@ TensorId LayerBuilder::mixer(const LayerSpec& spec, TensorId h) {
 // x + f(norm(x)), x + norm(f(x)) or x + norm(f(norm(x))).
 TensorId LayerBuilder::residual_sublayer(const LayerSpec& spec, TensorId x, bool is_mixer) {
   const std::string path = is_mixer ? (spec.mamba ? "mamba" : "attn") : (spec.moe ? "moe" : "mlp");
-  split_ = split_of(spec, is_mixer, !is_mixer);
+  split_ = split_of(model_, shares_, spec, is_mixer, !is_mixer);
+  apart_ = spec.norms == NormPlacement::post;
   TensorId h = x;
   if (spec.norms != NormPlacement::post) h = stream_norm(path + ".norm", x, shares_.stream_rows, at(first_reader(spec, is_mixer)).activations);
   std::pair<TensorId, bool> y{0, true};
@@ -113,7 +114,8 @@ TensorId LayerBuilder::residual_sublayer(const LayerSpec& spec, TensorId x, bool
 // Both sublayers read the layer's input; what they leave is summed among the ranks once.
 TensorId LayerBuilder::parallel_layer(const LayerSpec& spec, TensorId x) {
   const double rows = shares_.stream_rows;
-  split_ = split_of(spec, true, true);
+  split_ = split_of(model_, shares_, spec, true, true);
+  apart_ = true;
   const TensorId h = stream_norm("attn.norm", x, rows, at(first_reader(spec, true)).activations);
   const TensorId g = spec.shared_norm ? h : stream_norm("mlp.norm", x, rows, at(first_reader(spec, false)).activations);
   TensorId a = mixer(spec, h);

@@ -26,14 +26,32 @@ double experts_hit(double experts, double top_k, double tokens, const Routing& r
 /// turn by popularity. At most what a token can send: each of its k experts to that rank.
 double busiest_rank(double experts, double top_k, double tokens, double ranks, const Routing& routing);
 
+/// Share of things that at least one of `choosers` chooses when each takes a share `density` of them by chance.
+double chosen_by_any(double density, double choosers);
+
 /// Zeros in the weight matrices of the layers (embedding, router and lm_head stay dense).
 struct WeightSparsity {
   enum class Structure { none, n_of_m, block, unstructured } structure = Structure::none;
+  enum class Index { bitmap, csr };
   double density = 1;
   int n = 0, m = 0;  ///< of n_of_m
+  Index index = Index::bitmap;  ///< of unstructured: how the places of what is kept are stored
+  int block = 0;     ///< side of a block; 0 = large ones
   /// Stored bytes over dense ones for elements of `bits`: n of m adds log2(m) bits of index to each kept element,
-  /// unstructured a bitmap of one bit an element, blocks nothing worth counting.
+  /// a bitmap one bit to every element, CSR 16 bits of column to each kept one (its row starts are not worth counting),
+  /// blocks 16 bits to each kept block.
   double stored_share(double bits) const;
+  /// The density above which the format takes more bytes than dense weights: stored_share is 1 there.
+  double break_even(double bits) const;
+  /// Kernels skip blocks from this side on (Gray et al. 2017, "GPU kernels for block-sparse weights": 8 to 32).
+  static constexpr int least_skipped_block = 32;
+  bool skips_blocks() const { return structure == Structure::block && (block == 0 || block >= least_skipped_block); }
+};
+
+/// Zeros in what is computed from the tokens, as shares that are not zero. 1: none that are looked for.
+struct DataSparsity {
+  double activations = 1;  ///< inner activations of feed-forward layers that rectify (relu, relu2) and have no gate
+  double attention = 1;    ///< (query, key) blocks of an attention without a window that are computed
 };
 
 /// One pass through the model: `new_tokens` of each of `sequences`, after `past_tokens` that are in the KV cache.
@@ -42,6 +60,7 @@ struct Step {
   double logits = 1;             ///< positions of each sequence that lm_head computes
   Routing routing;
   WeightSparsity sparsity;
+  DataSparsity data_sparsity;
   bool fused_attention = true;   ///< the scores stay on the chip (FlashAttention)
   bool fused_experts = true;     ///< an expert's inner activations stay on the chip
   bool training = false;         ///< a loss instead of a sampled token, no KV cache; all positions have logits

@@ -5,6 +5,13 @@
 
 namespace gambrel::models {
 
+namespace {
+
+/// Queries that share their choice of keys in a block-sparse attention (Yuan et al. 2025, arXiv 2502.11089).
+constexpr double attention_block = 64;
+
+}  // namespace
+
 TensorId LayerBuilder::kv_cache(double width, double window, bool whole_sequences) {
   const double total = step_.past_tokens + step_.new_tokens;
   const double held = window > 0 ? std::min(window, total) : total;
@@ -26,8 +33,12 @@ void LayerBuilder::kv_append(std::vector<Use> fresh, TensorId cache, double rows
 // few to cut look at every rank's keys from every rank.
 LayerBuilder::Span LayerBuilder::span(const Core& core) const {
   const double ranks = sharding_.context, reach = std::max(core.window, core.chunk);
-  const double keys = keys_read(step_.new_tokens, step_.past_tokens, core.window, core.chunk);
-  const double pairs = score_pairs(step_.new_tokens, step_.past_tokens, core.window, core.chunk, core.causal);
+  double keys = keys_read(step_.new_tokens, step_.past_tokens, core.window, core.chunk);
+  double pairs = score_pairs(step_.new_tokens, step_.past_tokens, core.window, core.chunk, core.causal);
+  if (const double density = step_.data_sparsity.attention; density < 1 && reach == 0) {
+    pairs *= density;
+    keys *= chosen_by_any(density, step_.new_tokens / attention_block);
+  }
   if (ranks == 1 || core.whole_sequences) return {step_.new_tokens, keys, keys, pairs};
   if (!shares_.cuts_context) return {step_.new_tokens, keys / ranks, keys / ranks, pairs / ranks};
   const bool reached = reach > 0 && sharding_.exchange == ContextExchange::ring;
@@ -178,7 +189,7 @@ TensorId LayerBuilder::attention(const GroupedAttention& a, TensorId h) {
   const TensorId qkv = column("attn.qkv", enter("attn", h), model_.hidden, width, a.qkv_bias, residual);
   if (a.qk_norm != QkNorm::none) {
     const bool whole = a.qk_norm == QkNorm::head || shares_.columns == 1;
-    const auto sums = statistics("attn.qk_norm", qkv, tokens(), NormKind::rms_norm, whole);
+    const auto sums = statistics("attn.qk_norm", qkv, tokens(), NormKind::rms_norm, whole, 2);
     Op o = op("attn.qk_norm", OpKind::rms_norm);
     o.dims[Dim::m] = tokens();
     o.dims[Dim::n] = qk_width;

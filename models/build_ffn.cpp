@@ -12,7 +12,9 @@ TensorId LayerBuilder::dense_ffn(const DenseFfn& f, TensorId h, std::string_view
   auto width = [&](double ranks) { return whole / ranks; };
   const TensorId wide = column(up, enter(path, h), model_.hidden, width, f.bias, at(up).residual);
   const TensorId activated = activate(act, f.activation, wide, tokens(), inner, at(down).activations);
-  return row(down, activated, inner, f.bias, at(down).residual);
+  const bool rectified = f.activation == Activation::relu || f.activation == Activation::relu2;
+  const double used = rectified ? chosen_by_any(step_.data_sparsity.activations, tokens()) : 1;
+  return row(down, activated, inner, f.bias, at(down).residual, used);
 }
 
 TensorId LayerBuilder::fused_experts(const MoeFfn& f, TensorId rows, const ExpertRows& share) {
@@ -28,7 +30,7 @@ TensorId LayerBuilder::fused_experts(const MoeFfn& f, TensorId rows, const Exper
   o.dims[Dim::terms] = activation_terms(f.activation);
   o.dims[Dim::groups] = experts;
   o.dims[Dim::top_k] = f.top_k;
-  o.sparse_weights = step_.sparsity.structure == WeightSparsity::Structure::n_of_m;
+  thin(o, true);
   const TensorId up = parameter("moe.experts", "up", {experts, (projections - 1) * inner, model_.hidden}, p.weights, Role::expert_weight, active);
   const TensorId down = parameter("moe.experts", "down", {experts, model_.hidden, inner}, p.weights, Role::expert_weight, active);
   const TensorId result = value("moe.experts", routed, model_.hidden, share.out);
@@ -56,7 +58,7 @@ TensorId LayerBuilder::grouped_experts(const MoeFfn& f, TensorId rows, const Exp
     o.dims[Dim::groups] = experts;
     o.dims[Dim::top_k] = f.top_k;
     o.dims[Dim::terms] = f.bias ? 1 : 0;
-    o.sparse_weights = step_.sparsity.structure == WeightSparsity::Structure::n_of_m;
+    thin(o, true);
     const TensorId weight = parameter(path, "weight", {experts, n, k}, p.weights, Role::expert_weight, active);
     const TensorId result = value(path, routed, n, out);
     o.uses = {read(in), read(weight, experts * share.hit_share * n * k), write(result)};

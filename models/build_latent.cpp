@@ -20,12 +20,27 @@ bool absorbs(const LatentAttention& a, const Step& step) {
 
 // The down-projections are too narrow to cut: every rank has them whole. If the stream is cut by tokens, each rank
 // compresses its own tokens and the latents are gathered.
-LayerBuilder::Latents LayerBuilder::compress(const LatentAttention& a, TensorId source) {
-  const DataType residual = at("attn.core").residual;
+TensorId LayerBuilder::compress(const LatentAttention& a, TensorId source) {
   const double rows = shares_.stream_by_tokens ? shares_.stream_rows : tokens();
-  const TensorId latent =
-      gemm("attn.kv_a", source, rows, a.kv_lora_rank + a.rope_head_dim, model_.hidden, a.qkv_bias, residual);
-  const TensorId normed = norm("attn.kv_norm", latent, rows, a.kv_lora_rank, model_.norm, residual, a.kv_lora_rank);
+  return gemm("attn.kv_a", source, rows, a.kv_lora_rank + a.rope_head_dim, model_.hidden, a.qkv_bias, at("attn.core").residual);
+}
+
+// Queries' rope parts in one kernel with that of the key, which all heads share.
+void LayerBuilder::rotate(const LatentAttention& a, TensorId q, TensorId latent) {
+  in_place("attn.rotary", OpKind::rotary, q, tokens(), a.heads / shares_.columns * a.rope_head_dim, 3);
+  Op o = op("attn.k_rotary", OpKind::rotary);
+  o.dims[Dim::m] = graph_.tensor(latent).shape[0];
+  o.dims[Dim::n] = a.rope_head_dim;
+  o.dims[Dim::terms] = 3;
+  o.fused = true;
+  const double elements = o.dims[Dim::m] * a.rope_head_dim;
+  o.uses = {read(latent, elements), write(latent, elements)};
+  graph_.add(std::move(o));
+}
+
+LayerBuilder::Latents LayerBuilder::normed_and_rotated(const LatentAttention& a, TensorId latent) {
+  const double rows = graph_.tensor(latent).shape[0];
+  const TensorId normed = norm("attn.kv_norm", latent, rows, a.kv_lora_rank, model_.norm, at("attn.core").residual, a.kv_lora_rank);
   return {spread("attn.kv_norm", read(normed), a.kv_lora_rank),
           spread("attn.kv_a", read(latent, rows * a.rope_head_dim), a.rope_head_dim)};
 }
@@ -34,7 +49,8 @@ LayerBuilder::Latents LayerBuilder::compress(const LatentAttention& a, TensorId 
 TensorId LayerBuilder::spread(std::string_view path, Use part, double width) {
   if (shares_.stream_by_tokens)
     return exchange(path, CollectiveKind::all_gather, {.ranks = shares_.columns}, {part}, tokens(), width);
-  backward_only(path, CollectiveKind::all_reduce, {.ranks = shares_.columns}, part.tensor);
+  if (!shares_.stream_by_width)  // there what was gathered by width adds up the ranks' gradients
+    backward_only(path, CollectiveKind::all_reduce, {.ranks = shares_.columns}, part.tensor);
   return part.tensor;
 }
 
@@ -51,11 +67,12 @@ TensorId LayerBuilder::latent_queries(const LatentAttention& a, TensorId h, Tens
 // Keys and values are expanded from the latent, or the expansion is absorbed into the query and the output (DeepSeek-V2,
 // arXiv 2405.04434 section 2.1.2).
 TensorId LayerBuilder::latent_attention(const LatentAttention& a, TensorId h) {
-  const double cache_width = a.kv_lora_rank + a.rope_head_dim, heads = a.heads / shares_.columns;
+  const double cache_width = a.kv_lora_rank + a.rope_head_dim;
   const TensorId source = shares_.stream_by_width ? enter("attn", h) : h;
+  const TensorId latent = compress(a, source);  // before the queries enter: its gradient is whole on every rank
   const TensorId q = latent_queries(a, h, source);
-  const Latents latents = compress(a, source);
-  in_place("attn.rotary", OpKind::rotary, q, tokens(), (heads + 1) * a.rope_head_dim, 3);
+  rotate(a, q, latent);
+  const Latents latents = normed_and_rotated(a, latent);
   std::vector<KeyPart> memory{{latents.normed, a.kv_lora_rank}, {latents.rotated, a.rope_head_dim}};
   if (!step_.training) {
     const TensorId cache = kv_cache(cache_width, 0);

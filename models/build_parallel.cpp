@@ -1,6 +1,7 @@
 // Between the ranks: collectives and what lies around them, in every layout of the tensor axis.
 #include <fmt/format.h>
 
+#include "models/dataflow.hpp"
 #include "models/layer_builder.hpp"
 
 namespace gambrel::models {
@@ -60,9 +61,13 @@ void LayerBuilder::all_reduce(std::string_view path, Group group, TensorId x, do
   graph_.add(std::move(o));
 }
 
-void LayerBuilder::backward_only(std::string_view path, CollectiveKind kind, Group group, TensorId x) {
-  if (!step_.training || group.ranks <= 1) return;
-  const Tensor& t = graph_.tensor(x);
+// Whoever reads the same tensor otherwise must not have its gradient summed too: what is entered then stands apart, under the same name.
+TensorId LayerBuilder::backward_only(std::string_view path, CollectiveKind kind, Group group, TensorId x, bool apart) {
+  if (!step_.training || group.ranks <= 1) return x;
+  Tensor t = graph_.tensor(x);
+  for (const Op& writer : graph_.ops())  // what was written in place is known by the name of who did
+    if (writer.communication && !writer.communication->backward_only && models::in_place(writer) && writer.uses.back().tensor == x) t.name = writer.name;
+  const TensorId inside = apart ? graph_.add(t) : x;
   Op o = op(fmt::format("{}.{}", path, to_string(kind)), OpKind::collective);
   o.dims[Dim::m] = t.shape[0];
   o.dims[Dim::n] = t.shape[1];
@@ -72,8 +77,9 @@ void LayerBuilder::backward_only(std::string_view path, CollectiveKind kind, Gro
                      .bytes = t.bytes(),
                      .stride = group.stride,
                      .backward_only = true};
-  for (bool writes : {false, true}) o.uses.push_back({x, writes, t.elements(), true});
+  o.uses = {{x, false, t.elements(), true}, {inside, true, t.elements(), true}};
   graph_.add(std::move(o));
+  return inside;
 }
 
 // A 2D layout gathers over YZ what is cut over all ranks by width, and leaves the cut over X.
@@ -86,7 +92,7 @@ TensorId LayerBuilder::enter(std::string_view path, TensorId x, double width) {
                       tokens(), width / split_);
   else if (shares_.stream_by_tokens)
     inside = exchange(in, CollectiveKind::all_gather, {.ranks = shares_.columns}, x, tokens(), width);
-  else backward_only(in, CollectiveKind::all_reduce, {.ranks = shares_.columns}, x);
+  else inside = backward_only(in, CollectiveKind::all_reduce, {.ranks = shares_.columns}, x, apart_);
   entered_ = {x, inside, split_};
   return inside;
 }
@@ -103,10 +109,10 @@ TensorId LayerBuilder::leave(std::string_view path, TensorId partial) {
   return partial;
 }
 
-TensorId LayerBuilder::row(std::string_view path, TensorId in, double k, bool bias, DataType out) {
+TensorId LayerBuilder::row(std::string_view path, TensorId in, double k, bool bias, DataType out, double used) {
   const TensorId wide =
       exchange(fmt::format("{}.in", path), CollectiveKind::all_gather, {.ranks = split_}, in, tokens(), k * split_);
-  return gemm(path, wide, tokens(), model_.hidden / split_, k * split_, bias, out, shares_.gathered);
+  return gemm(path, wide, tokens(), model_.hidden / split_, k * split_, bias, out, shares_.gathered, used);
 }
 
 TensorId LayerBuilder::matrix(std::string_view path, std::vector<double> shape, DataType type, double gathered) {
@@ -133,22 +139,12 @@ TensorId LayerBuilder::matrix(std::string_view path, std::vector<double> shape, 
   return result;
 }
 
-// X of a sublayer whose matrices are cut both ways. Latent projections, state spaces and experts are cut one way only.
-double LayerBuilder::split_of(const LayerSpec& spec, bool mixer, bool ffn) const {
-  if (!shares_.stream_by_width) return 1;
-  if ((mixer && !spec.attention) || (ffn && !spec.dense)) return 1;
-  double wide = 0;
-  if (mixer) wide += 2 * (spec.attention->heads + spec.attention->kv_heads) * spec.attention->head_dim;
-  if (ffn) wide += (is_gated(spec.dense->activation) ? 3 : 2) * spec.dense->inner;
-  return best_split(shares_.columns, 2 * model_.hidden, wide);
-}
-
 // A norm over a width that several ranks hold adds up their sums first: of squares, and of the elements too if it centres.
 std::optional<TensorId> LayerBuilder::statistics(std::string_view path, TensorId x, double rows, NormKind kind,
-                                                 bool whole) {
+                                                 bool whole, double widths) {
   if (whole) return {};
   const std::string full = fmt::format("{}.statistics", path);
-  const TensorId sums = value(full, rows, kind == NormKind::rms_norm ? 1 : 2, Format::fp32);
+  const TensorId sums = value(full, rows, widths * (kind == NormKind::rms_norm ? 1 : 2), Format::fp32);
   Op o = op(full, OpKind::collective);
   o.dims[Dim::m] = rows;
   o.dims[Dim::n] = graph_.tensor(sums).shape[1];

@@ -93,6 +93,7 @@ class Fuser {
 
   void join_rotary(OpId id) {
     Op& append = ops_[id];
+    if (id > 1 && ops_[id - 2].fused && ops_[id - 2].kind == OpKind::rotary) append.fused = true;  // a latent's, its norm between
     if (id == 0 || ops_[id - 1].kind != OpKind::rotary || ops_[id - 1].count != append.count) return;
     append.fused = true;
     Op& rotary = ops_[id - 1];

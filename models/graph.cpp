@@ -111,12 +111,38 @@ double Work::bytes() const {
   return sum;
 }
 
+namespace {
+
+constexpr double per_read = 2, per_written = 4;  // see the declaration of work_of
+
+bool is_weight(Role role) { return role == Role::weight || role == Role::expert_weight; }
+
+/// Rows that are copied as they are: dispatched, exchanged.
+bool copies(const Graph& graph, const Op& op, Format format) {
+  if (row_of(op.kind).contraction) return false;
+  return std::ranges::any_of(op.uses, [&](const Use& use) { return !use.write && graph.tensor(use.tensor).type.format == format; });
+}
+
+/// What one operand adds to the work on the vector unit.
+void convert(Work& work, const Graph& graph, const Op& op, const Use& use, const Tensor& tensor) {
+  const double bits = tensor.type.element_bits(), math = DataType(op.math).element_bits();
+  const bool kept = tensor.role == Role::activation || tensor.role == Role::kv_cache;
+  if (use.write && kept && bits <= 8 && !copies(graph, op, tensor.type.format)) work.conversions += per_written * use.elements;
+  if (use.write || !row_of(op.kind).contraction || bits > 16) return;
+  if (bits < math) work.conversions += per_read * use.elements;
+  else if (bits <= 8 && tensor.type.format == op.math) work.narrow += use.elements;
+  if (is_weight(tensor.role) && tensor.stored_share != 1 && op.skipped == 0) work.expanded += use.elements;
+}
+
+}  // namespace
+
 Work work_of(const Graph& graph, const Op& op) {
   const OpRow& row = row_of(op.kind);
-  Work work{.flops = row.flops(op.dims), .vector_flops = row.vector_flops(op.dims)};
+  Work work{.flops = row.flops(op.dims) * (1 - op.skipped), .vector_flops = row.vector_flops(op.dims)};
   for (const Use& use : op.uses) {
-    if (use.on_chip) continue;
     const Tensor& tensor = graph.tensor(use.tensor);
+    convert(work, graph, op, use, tensor);
+    if (use.on_chip) continue;
     const double elements = tensor.elements();
     const double bytes = elements > 0 ? tensor.bytes() * (use.elements / elements) : 0;
     (use.write ? work.written_bytes : work.read_bytes)[static_cast<std::size_t>(tensor.role)] += bytes;

@@ -53,9 +53,15 @@ class Graph {
 struct Work {
   double flops = 0, vector_flops = 0;
   std::array<double, role_count> read_bytes{}, written_bytes{};
+  double conversions = 0;  ///< vector operations that change formats: see work_of
+  double narrow = 0;       ///< elements of at most 8 bits that a contraction reads in its own format: a chip without it widens them
+  double expanded = 0;     ///< elements of sparse weights to be laid out densely, unless the unit takes them as they are
   double bytes(Role role) const;
   double bytes() const;
 };
+/// Conversions: two for an element that a contraction reads in fewer bits than it computes in (convert, times the scale;
+/// Frantar et al. 2024, arXiv 2408.11743 section 3.2), once an execution; four for an activation or key written in at most
+/// 8 bits (magnitude, maximum of the block, times the inverse scale, round).
 Work work_of(const Graph& graph, const Op& op);
 
 /// The graph as flat rows for evaluation: one a distinct operator, no strings, no Boost.

@@ -45,7 +45,13 @@ TensorId LayerBuilder::vector_parameter(std::string_view path, std::string_view 
   return parameter(path, part, {length}, at(path).residual);
 }
 
-TensorId LayerBuilder::gemm(std::string_view path, TensorId in, double rows, double n, double k, bool bias, DataType out, double gathered) {
+// What of a product with pruned weights need not be computed.
+void LayerBuilder::thin(Op& o, bool pruned) const {
+  o.sparse_weights = pruned && step_.sparsity.structure == WeightSparsity::Structure::n_of_m;
+  if (pruned && step_.sparsity.skips_blocks()) o.skipped = 1 - step_.sparsity.density;
+}
+
+TensorId LayerBuilder::gemm(std::string_view path, TensorId in, double rows, double n, double k, bool bias, DataType out, double gathered, double used) {
   const OpPrecision p = at(path);
   Op o = op(path, OpKind::gemm);
   o.dims[Dim::m] = rows;
@@ -54,8 +60,9 @@ TensorId LayerBuilder::gemm(std::string_view path, TensorId in, double rows, dou
   o.dims[Dim::terms] = bias ? 1 : 0;
   o.math = math_format(p.activations.format, p.weights.format);
   const TensorId weight = matrix(path, {n, k}, p.weights, gathered);
-  o.sparse_weights = graph_.tensor(weight).stored_share != 1 && step_.sparsity.structure == WeightSparsity::Structure::n_of_m;
-  o.uses = {read(in, rows * k), read(weight)};
+  thin(o, graph_.tensor(weight).stored_share != 1);
+  o.uses = {read(in, rows * k), read(weight, graph_.tensor(weight).elements() * used)};
+  if (used < 1) o.skipped = 1 - (1 - o.skipped) * used;
   if (bias) o.uses.push_back(read(vector_parameter(path, "bias", n)));
   const TensorId result = value(path, rows, n, out);
   o.uses.push_back(write(result));

@@ -77,7 +77,9 @@ class LayerBuilder {
   struct Latents {
     TensorId normed, rotated;
   };
-  Latents compress(const LatentAttention& a, TensorId source);
+  TensorId compress(const LatentAttention& a, TensorId source);
+  void rotate(const LatentAttention& a, TensorId q, TensorId latent);
+  Latents normed_and_rotated(const LatentAttention& a, TensorId latent);
   TensorId spread(std::string_view path, Use part, double width);
   TensorId latent_queries(const LatentAttention& a, TensorId h, TensorId source);
   TensorId attend_absorbed(const LatentAttention& a, TensorId q, std::vector<KeyPart> memory);
@@ -113,13 +115,13 @@ class LayerBuilder {
   Use ring(Group group, const std::vector<Use>& mine, double rows, double width);
   void all_reduce(std::string_view path, Group group, TensorId x, double steps = 1);
   /// What only the backward pass sends: Megatron's f (Shoeybi et al. 2019, arXiv 1909.08053 figure 3).
-  void backward_only(std::string_view path, CollectiveKind kind, Group group, TensorId x);
+  TensorId backward_only(std::string_view path, CollectiveKind kind, Group group, TensorId x, bool apart = false);
   /// From the residual stream to the input of matrices cut by columns, and from the output of those cut by rows back.
   TensorId enter(std::string_view path, TensorId x, double width);
   TensorId enter(std::string_view path, TensorId x) { return enter(path, x, model_.hidden); }
   TensorId leave(std::string_view path, TensorId partial);
-  double split_of(const LayerSpec& spec, bool mixer, bool ffn) const;
-  std::optional<TensorId> statistics(std::string_view path, TensorId x, double rows, NormKind kind, bool whole);
+  /// `widths`: parts of the row that are normed by themselves.
+  std::optional<TensorId> statistics(std::string_view path, TensorId x, double rows, NormKind kind, bool whole, double widths = 1);
   TensorId stream_norm(std::string_view path, TensorId x, double rows, DataType out);
   TensorId stream_add(std::string_view path, std::initializer_list<TensorId> terms) { return add(path, terms, shares_.stream_rows, shares_.stream_width); }
   TensorId dropout(std::string_view path, TensorId x, double rows, double width);
@@ -127,14 +129,15 @@ class LayerBuilder {
   void sample(TensorId logits, double rows);
 
   // Building blocks. `path` is within the scope, "attn.qkv".
-  TensorId gemm(std::string_view path, TensorId in, double rows, double n, double k, bool bias, DataType out, double gathered = 1);
+  TensorId gemm(std::string_view path, TensorId in, double rows, double n, double k, bool bias, DataType out, double gathered = 1, double used = 1);
   /// Cut over the tensor axis by output columns, which `width` gives for a number of ranks, or by rows (`k`: this rank's).
   template <class Width>
   TensorId column(std::string_view path, TensorId in, double k, Width width, bool bias, DataType out) {
     const TensorId y = gemm(path, in, tokens(), width(shares_.columns / split_), k / split_, bias, out, shares_.gathered);
     return exchange(path, CollectiveKind::reduce_scatter, {.ranks = split_}, y, tokens(), width(shares_.columns));
   }
-  TensorId row(std::string_view path, TensorId in, double k, bool bias, DataType out);
+  /// `used`: share of the inputs, and so of the weights' columns, that is not zero for every token.
+  TensorId row(std::string_view path, TensorId in, double k, bool bias, DataType out, double used = 1);
   /// `stored_as`: the path whose precision holds for the weights, where they are a part of another operator's.
   TensorId batched_gemm(std::string_view path, std::string_view stored_as, TensorId in, double batch, double n, double k, DataType out);
   TensorId norm(std::string_view path, TensorId in, double rows, double width, NormKind kind, DataType out, double gain_width,
@@ -151,6 +154,7 @@ class LayerBuilder {
   TensorId table(std::string_view path, std::string_view part, double rows, DataType type, bool multiplied);
   TensorId vector_parameter(std::string_view path, std::string_view part, double length);
   Op op(std::string_view path, OpKind kind) const;
+  void thin(Op& o, bool pruned) const;
   OpPrecision at(std::string_view path) const;
   std::string name(std::string_view path) const;
   Use read(TensorId t) const { return {t, false, graph_.tensor(t).elements()}; }
@@ -168,6 +172,7 @@ class LayerBuilder {
   Scope scope_;
   TensorId table_ = 0;  ///< the embedding's, for a tied lm_head
   double split_ = 1;    ///< X of the sublayer's 2D layout
+  bool apart_ = false;  ///< what the sublayer enters is read by others too: the residual stream itself, or a norm that two sublayers share
   /// The last stream tensor that was entered: sublayers side by side share it.
   struct Entered {
     TensorId stream, inside;

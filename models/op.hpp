@@ -99,6 +99,7 @@ struct Op {
   double count = 1;            ///< executions in the graph (layers)
   Format math = Format::bf16;  ///< format of the contraction's operands; fp32 for vector work
   bool sparse_weights = false; ///< N:M structured: units that can, skip the zeros
+  double skipped = 0;          ///< share of the contraction that any kernel skips: whole blocks of zeros, inputs that are zero
   std::optional<Communication> communication;  ///< of a collective
   ModelPart part = ModelPart::layers;
   int first_layer = 0, layer_step = 1;         ///< in part `layers`: layers first, first + step, ... `count` of them

@@ -21,6 +21,8 @@ std::vector<double> inclusion_chances(int experts, double top_k, double alpha) {
   return chance;
 }
 
+constexpr double place_bits = 16;  // where a kept element or block stands
+
 }  // namespace
 
 double experts_hit(double experts, double top_k, double tokens, const Routing& routing) {
@@ -44,12 +46,26 @@ double busiest_rank(double experts, double top_k, double tokens, double ranks, c
   return std::clamp(rows * ranks / top_k, 1.0, most);
 }
 
+double chosen_by_any(double density, double choosers) {
+  return density >= 1 ? 1 : -std::expm1(std::max(1.0, choosers) * std::log1p(-density));
+}
+
 double WeightSparsity::stored_share(double bits) const {
   switch (structure) {
     case Structure::none: return 1;
     case Structure::n_of_m: return density * (bits + std::ceil(std::log2(m))) / bits;
-    case Structure::block: return density;
-    case Structure::unstructured: return density + 1 / bits;
+    case Structure::block: return density * (1 + place_bits / (bits * std::max(1.0, double(block) * block)) * (block > 0));
+    case Structure::unstructured: return index == Index::csr ? density * (bits + place_bits) / bits : density + 1 / bits;
+  }
+  return 1;
+}
+
+double WeightSparsity::break_even(double bits) const {
+  switch (structure) {
+    case Structure::none: return 1;
+    case Structure::n_of_m: return bits / (bits + std::ceil(std::log2(m)));
+    case Structure::block: return density / stored_share(bits);
+    case Structure::unstructured: return index == Index::csr ? bits / (bits + place_bits) : 1 - 1 / bits;
   }
   return 1;
 }

@@ -47,6 +47,15 @@ double best_gathered(double tensor, double weights, double hidden, double tokens
   });
 }
 
+double split_of(const ModelConfig& model, const Shares& shares, const LayerSpec& spec, bool mixer, bool ffn) {
+  if (!shares.stream_by_width) return 1;
+  if ((mixer && !spec.attention) || (ffn && !spec.dense)) return 1;
+  double wide = 0;
+  if (mixer) wide += 2 * (spec.attention->heads + spec.attention->kv_heads) * spec.attention->head_dim;
+  if (ffn) wide += (is_gated(spec.dense->activation) ? 3 : 2) * spec.dense->inner;
+  return best_split(shares.columns, 2 * model.hidden, wide);
+}
+
 Shares shares_of(const ModelConfig& model, const Step& step, const Sharding& sharding) {
   Shares s;
   s.cuts_context = sharding.context > 1 && step.new_tokens >= sharding.context;

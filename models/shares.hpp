@@ -1,4 +1,4 @@
-// Inside models/ only: which part of a step's tokens and widths one rank has, before any layer is looked at.
+// Inside models/ and kernels/ only: which part of a step's tokens and widths one rank has, before any layer is looked at.
 #pragma once
 
 #include "models/build.hpp"
@@ -30,5 +30,9 @@ double best_split(double tensor, double hidden, double wide);
 /// `hidden` wide, scattered and gathered by `tokens` / N rows; divisors of n from 2 up to `sequences`, 1 if there is
 /// none (ibid. section 3.2.3).
 double best_gathered(double tensor, double weights, double hidden, double tokens, double sequences);
+
+/// X of a layer's matrices that are cut both ways, of its mixer, its FFN, or both where they lie side by side. Latent
+/// projections, state spaces and experts are cut one way only: 1.
+double split_of(const ModelConfig& model, const Shares& shares, const LayerSpec& spec, bool mixer, bool ffn);
 
 }  // namespace gambrel::models

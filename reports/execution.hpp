@@ -1,10 +1,12 @@
 // What an executed graph did and how long it took, operator by operator.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "kernels/measure_graph.hpp"
 #include "reports/report.hpp"
+#include "sim/predict_execution.hpp"
 
 namespace gambrel::reports {
 
@@ -14,9 +16,16 @@ struct ExecutionReport {
   int layers = 0;
   double width_fraction = 1;
   kernels::MeasuredGraph measured;
+  std::string kernels;            ///< whose times these are: "reference kernels"
+  std::string chip;               ///< that predicts; "" if none does
+  std::string note;               ///< why there is no prediction, or what to know of it
+  std::optional<sim::PredictedGraph> predicted;  ///< in the executed formats, its operators in the order of `measured`
+  double process_peak_bytes = 0;  ///< of the whole process, as the system counts (VmHWM); 0: not known
 };
 
-/// Table, or JSON: {schema_version, run, model, scaling, layers, width_fraction, parameters, total, ops[]}, units in the names.
+/// Table, CSV, or JSON: {schema_version, run, model, scaling, layers, width_fraction, parameters, kernels, runs, chip, memory, total,
+/// ops[]}, units in the names. Predicted figures only where there is a prediction: predicted_s, ratio (predicted / measured),
+/// roofline_fraction (plain roofline / measured) beside intensity and measured_s.
 std::string write_execution(const ExecutionReport& report, TextFormat format);
 
 }  // namespace gambrel::reports

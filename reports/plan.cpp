@@ -55,6 +55,22 @@ Node timeline_node(const sim::StepTimeline& t) {
   return node;
 }
 
+Node plan_flops_node(const sim::PlanFlops& flops) {
+  Node node = Node::mapping();
+  node.set("unsharded", number(flops.unsharded));
+  node.set("replicated", number(flops.replicated));
+  node.set("recomputed", number(flops.recomputed));
+  return node;
+}
+
+/// Nothing where a plan computes just what one chip would.
+std::string plan_flops_text(const sim::PlanFlops& flops) {
+  std::string words;
+  for (const auto& [what, part] : {std::pair{"replicated (key/value heads, norms, routers, an expert rank's surplus)", flops.replicated}, {"recomputed", flops.recomputed}})
+    if (std::abs(part) >= 5e-5 * flops.unsharded) words += fmt::format("{}{:+.3g}% {}", words.empty() ? "" : ", ", 100 * part / flops.unsharded, what);
+  return words;
+}
+
 Node training_node(const sim::TrainingFigures& t) {
   Node node = Node::mapping();
   node.set("tokens_per_step", number(t.tokens_per_step));
@@ -75,6 +91,8 @@ std::vector<Line> plan_lines(const sim::Estimate& run) {
   if (run.chips > 1) {
     lines.emplace_back("chips", run.pools ? fmt::format("{}: {}", run.chips, run.plan) : fmt::format("{} x {}: {}", run.chips, run.chip_name, run.plan));
     lines.emplace_back("step", timeline_text(run.timeline, run.total.time));
+    if (run.plan_flops)
+      if (std::string more = plan_flops_text(*run.plan_flops); !more.empty()) lines.emplace_back("extra FLOPs", std::move(more));
   }
   if (run.training) {
     const sim::TrainingFigures& t = *run.training;
@@ -107,6 +125,7 @@ void set_plan(Node& estimate, const sim::Estimate& run) {
   estimate.set("chips", number(run.chips));
   estimate.set("plan", shown(run.plan));
   estimate.set("timeline", timeline_node(run.timeline));
+  if (run.plan_flops) estimate.set("plan_flops", plan_flops_node(*run.plan_flops));
   estimate.set("network", network_node(run));
   if (run.training) estimate.set("training", training_node(*run.training));
   if (run.sites) estimate.set("sites", sites_node(*run.sites));

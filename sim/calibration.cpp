@@ -44,14 +44,14 @@ Result<std::vector<double>> read_constants(const Node& node, const KernelModel& 
   return values;
 }
 
-Result<KernelFit> read_fit(const Node& node) {
+Result<KernelFit> read_fit(const Node& node, ModelSet models) {
   KernelFit fit;
   const Node& name = *node.find("kernel");
   const auto kind = parse_kernel_kind(name.text);
   if (!kind) return fail({name.at, fmt::format("'{}' is no kind of kernel", name.text), "as `gambrel estimate-ops --op` names them"});
   fit.kernel = *kind;
   fit.type = node.text_or("type", "");
-  auto values = read_constants(*node.find("constants"), model_of(*kind));
+  auto values = read_constants(*node.find("constants"), model_of(*kind, models));
   if (!values) return fail(values.error());
   fit.values = std::move(*values);
   fit.fitted = read_score(node.find("fitted"));
@@ -94,14 +94,17 @@ Result<Calibration> load_calibration(const Catalog& catalog, const std::string& 
 const KernelFit* Calibration::find(KernelKind kernel, std::string_view type) const {
   for (const KernelFit& fit : fits)
     if (fit.kernel == kernel && (type.empty() || fit.type == type)) return &fit;
+  for (const KernelFit& fit : fits)
+    if (fit.kernel == kernel && fit.type.starts_with(type) && fit.type[type.size()] == '/') return &fit;
   return nullptr;
 }
 
 Result<Calibration> read_calibration(const Node& document) {
-  Calibration calibration{document.text_or("calibration", ""), {}, {}};
+  Calibration calibration{.chip = document.text_or("calibration", ""), .fits = {}, .sustained = {}};
+  calibration.models = parse_model_set(document.text_or("models", "")).value_or(ModelSet::accelerator);
   if (const Node* sustained = document.find("sustained")) calibration.sustained = read_sustained(*sustained);
   for (const Node& item : document.find("kernels")->items) {
-    auto fit = read_fit(item);
+    auto fit = read_fit(item, calibration.models);
     if (!fit) return fail(fit.error());
     calibration.fits.push_back(std::move(*fit));
   }
@@ -112,6 +115,7 @@ Node to_node(const Calibration& calibration) {
   Node root = Node::mapping();
   root.set("calibration", Node::of(calibration.chip));
   root.set("written_by", Node::of(fmt::format("gambrel calibrate {}", version())));
+  if (calibration.models != ModelSet::accelerator) root.set("models", Node::of(to_string(calibration.models)));
   if (calibration.sustained) root.set("sustained", sustained_node(*calibration.sustained));
   Node& kernels = root.set("kernels", Node::sequence());
   for (const KernelFit& fit : calibration.fits) {
@@ -119,7 +123,7 @@ Node to_node(const Calibration& calibration) {
     node.set("kernel", Node::of(to_string(fit.kernel)));
     node.set("type", Node::of(fit.type));
     Node& constants = node.set("constants", Node::mapping());
-    const KernelModel& model = model_of(fit.kernel);
+    const KernelModel& model = model_of(fit.kernel, calibration.models);
     for (std::size_t i = 0; i < fit.values.size(); ++i) {
       const Constant& c = model.constants[i];
       constants.set(c.name, Node::of(std::clamp(std::stod(fmt::format("{:.6g}", fit.values[i])), c.low, c.high)));  // rounding may leave the range
@@ -155,6 +159,7 @@ Result<CalibrationBook> CalibrationBook::load(const Catalog& catalog, const hw::
     if (lender.text == chip.id) continue;
     auto lent = load_calibration(catalog, lender.text);
     if (!lent) return fail(lent.error());
+    if (lent->models != model_set(chip.kind)) continue;  // other models' constants mean nothing here
     book.lent_.push_back(std::move(*lent));
   }
   if (const Node* errors = families->find("transfer_error"))
@@ -176,22 +181,23 @@ double CalibrationBook::sustained() const {
 CalibrationBook CalibrationBook::for_models() const {
   CalibrationBook book = *this;
   auto forget = [](Calibration& calibration) {
-    for (KernelFit& fit : calibration.fits) forget_measurement(model_of(fit.kernel), fit.values);
+    for (KernelFit& fit : calibration.fits) forget_measurement(model_of(fit.kernel, calibration.models), fit.values);
   };
   forget(book.own_);
   for (Calibration& lender : book.lent_) forget(lender);
   return book;
 }
 
-CalibrationBook::Found CalibrationBook::find(KernelKind kernel, std::string_view type) const {
+CalibrationBook::Found CalibrationBook::find(KernelKind kernel, std::string_view type, ModelSet models) const {
   const auto known = std::ranges::find(transfer_error_, to_string(kernel), &std::pair<std::string, double>::first);
   const double transfer = known == transfer_error_.end() ? unknown_transfer_error : known->second;
-  auto lent = [&](const KernelFit* fit) { return Found{fit, Provenance::transferred, std::max(fit->reported.p90, transfer)}; };
-  if (const KernelFit* fit = own_.find(kernel, type)) return {fit, Provenance::calibrated, fit->reported.rows > 0 ? fit->reported.p90 : unknown_transfer_error};
+  const auto fit_of = [&](const Calibration& calibration, std::string_view wanted) { return calibration.models == models ? calibration.find(kernel, wanted) : nullptr; };
+  const auto lent = [&](const KernelFit* fit) { return Found{fit, Provenance::transferred, std::max(fit->reported.p90, transfer)}; };
+  if (const KernelFit* fit = fit_of(own_, type)) return {fit, Provenance::calibrated, fit->reported.rows > 0 ? fit->reported.p90 : unknown_transfer_error};
   for (std::string_view wanted : {type, std::string_view{}}) {
-    if (const KernelFit* fit = own_.find(kernel, wanted)) return lent(fit);
+    if (const KernelFit* fit = fit_of(own_, wanted)) return lent(fit);
     for (const Calibration& lender : lent_)
-      if (const KernelFit* fit = lender.find(kernel, wanted)) return lent(fit);
+      if (const KernelFit* fit = fit_of(lender, wanted)) return lent(fit);
   }
   return {};
 }

@@ -39,6 +39,8 @@ struct Calibration {
   std::string chip;
   std::vector<KernelFit> fits;
   std::optional<SustainedFit> sustained;
+  ModelSet models = ModelSet::accelerator;  ///< whose constants these are
+  /// The first fit of a kernel and type; of "fp32" also "fp32/VERSION", of "" any.
   const KernelFit* find(KernelKind kernel, std::string_view type) const;
 };
 
@@ -58,7 +60,8 @@ class CalibrationBook {
     double error = 0;                ///< 90th percentile of the relative error to expect
   };
   /// The chip's own fit of that type, a lender's, then anybody's fit of another type.
-  Found find(KernelKind kernel, std::string_view type) const;
+  /// Constants of another set of models mean other things and do not count.
+  Found find(KernelKind kernel, std::string_view type, ModelSet models = ModelSet::accelerator) const;
 
   /// The chip's own sustained share, else the mean of its lenders', else 1. A relative of a lower design power runs at a
   /// lower clock: by the cube root of the powers, since voltage goes with the clock.

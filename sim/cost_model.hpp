@@ -31,6 +31,10 @@ struct Costs {
   std::vector<double> kernel_level_time;  ///< scratch: of the kernel so far
 };
 
+/// Times under a machine's rates of traffic that is counted already: `out.level_bytes`, by CostModel::count_traffic.
+void time_traffic(const Machine& machine, std::span<const double> seconds_per_byte, const std::array<double, models::op_kind_count>& efficiencies,
+                  std::span<const models::LoweredOp> ops, Costs& out);
+
 class CostModel {
  public:
   /// `assume`: operator kind -> efficiency asserted by the user; the roofline time is divided by it.
@@ -43,6 +47,9 @@ class CostModel {
 
   /// Times are of one execution; `count` is not applied. Williams et al. 2009 (CACM 52, 4), one slope per memory level.
   void evaluate(std::span<const models::LoweredOp> ops, Costs& out) const;
+
+  /// Bytes that each operator moves across each level: what does not depend on rates.
+  void count_traffic(std::span<const models::LoweredOp> ops, Costs& out) const;
 
   /// Sum over operators of count x time, seconds.
   double total_time(std::span<const models::LoweredOp> ops, Costs& scratch) const;

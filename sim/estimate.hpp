@@ -146,6 +146,13 @@ struct TrainingFigures {
   std::optional<Goodput> failures;  ///< where the rest goes
 };
 
+/// FLOPs of one micro-batch of one replica under a plan, by the operator table; of training forward and backward.
+struct PlanFlops {
+  double unsharded = 0;   ///< what the model takes on one chip
+  double replicated = 0;  ///< key/value heads, norms, routers on several ranks; an expert rank's surplus over its share
+  double recomputed = 0;  ///< forward work that the backward pass repeats
+};
+
 struct Parameters {
   double total = 0;   ///< all parameters in the graph, tied tables once
   double active = 0;  ///< that one token multiplies with: lm_head counted, looked-up rows not
@@ -171,6 +178,7 @@ struct Estimate {
   double chips = 1;
   std::string plan;               ///< "tensor 8, pipeline 8"; "" on one chip
   StepTimeline timeline;
+  std::optional<PlanFlops> plan_flops;  ///< of several chips
   std::vector<NetworkUse> network;
   std::vector<std::pair<std::string, Seconds>> next_plans;  ///< of a search: those after the best
   MemoryUse memory;

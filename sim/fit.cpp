@@ -32,7 +32,16 @@ struct Loss {
       const double z = std::log(seconds[i] / problem.measured[i]) / 0.05;
       sum += std::sqrt(1 + z * z) - 1;
     }
-    return std::isfinite(sum) ? sum / static_cast<double>(seconds.size()) : 1e9;
+    return std::isfinite(sum) ? sum / static_cast<double>(seconds.size()) + pulled(unit) : 1e9;
+  }
+
+  double pulled(const double* unit) const {
+    double sum = 0;
+    for (std::size_t i = 0; problem.pull > 0 && i < free.size(); ++i) {
+      const Constant& c = problem.constants[free[i]];
+      sum += problem.pull * std::pow(unit[i] - to_unit(c, c.usual), 2);
+    }
+    return sum;
   }
 };
 

@@ -7,7 +7,7 @@ namespace gambrel::sim {
 std::vector<MeasuredGroup> group_by_type(std::span<const KernelCall> calls, std::span<const double> seconds, const KernelPredictor& predictor) {
   std::vector<MeasuredGroup> groups;
   for (std::size_t i = 0; i < calls.size(); ++i) {
-    const std::string_view type = model_of(calls[i].kind).type_of(calls[i], predictor.figures());
+    const std::string_view type = predictor.model(calls[i].kind).type_of(calls[i], predictor.figures());
     auto group = std::ranges::find(groups, type, &MeasuredGroup::type);
     if (group == groups.end()) group = groups.insert(groups.end(), {std::string(type), {}, {}});
     group->calls.push_back(&calls[i]);
@@ -26,8 +26,8 @@ MeasuredGroup select(const MeasuredGroup& group, const std::vector<bool>& keep) 
   return chosen;
 }
 
-std::vector<double> fit_group(const MeasuredGroup& rows, const KernelPredictor& predictor, std::span<const double> start, std::span<const std::string> only) {
-  const KernelModel& model = model_of(rows.calls.front()->kind);
+std::vector<double> fit_group(const MeasuredGroup& rows, const KernelPredictor& predictor, std::span<const double> start, std::span<const std::string> only, double pull) {
+  const KernelModel& model = predictor.model(rows.calls.front()->kind);
   std::vector<Constant> constants(model.constants.begin(), model.constants.end());
   if (!only.empty())
     for (Constant& c : constants)
@@ -35,14 +35,14 @@ std::vector<double> fit_group(const MeasuredGroup& rows, const KernelPredictor& 
   auto predict = [&](std::span<const double> values, std::span<double> seconds) {
     for (std::size_t i = 0; i < seconds.size(); ++i) seconds[i] = predictor.seconds(model, *rows.calls[i], values);
   };
-  return fit_constants({.constants = constants, .predict = predict, .measured = rows.seconds, .start = start});
+  return fit_constants({.constants = constants, .predict = predict, .measured = rows.seconds, .start = start, .pull = pull});
 }
 
 Judgement judge(const MeasuredGroup& rows, const KernelPredictor& predictor, std::span<const double> values) {
   Judgement result;
   std::vector<std::pair<std::string, std::pair<std::vector<double>, std::vector<double>>>> regimes;
   for (std::size_t i = 0; i < rows.calls.size(); ++i) {
-    const KernelModel& model = model_of(rows.calls[i]->kind);
+    const KernelModel& model = predictor.model(rows.calls[i]->kind);
     const double seconds = predictor.seconds(model, *rows.calls[i], values);
     const std::string_view bound = predictor.bound(model, *rows.calls[i], values, seconds);
     result.predicted.push_back(seconds);

@@ -22,8 +22,8 @@ std::vector<MeasuredGroup> group_by_type(std::span<const KernelCall> calls, std:
 MeasuredGroup select(const MeasuredGroup& group, const std::vector<bool>& keep);
 
 /// Constants that fit the rows, from `start` on. `only`: names of those to search, the others keep their start; none
-/// named: all that the model does not fix.
-std::vector<double> fit_group(const MeasuredGroup& rows, const KernelPredictor& predictor, std::span<const double> start, std::span<const std::string> only = {});
+/// named: all that the model does not fix. `pull`: see FitProblem.
+std::vector<double> fit_group(const MeasuredGroup& rows, const KernelPredictor& predictor, std::span<const double> start, std::span<const std::string> only = {}, double pull = 0);
 
 /// Errors of given constants on rows, in all and by what bounds each row.
 struct Judgement {

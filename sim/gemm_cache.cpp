@@ -20,7 +20,7 @@ std::size_t GemmCache::Hash::operator()(const Key& key) const {
 const PreparedGemm& GemmCache::prepare(const KernelCall& call) {
   const GemmPath path = gemm_path(call, chip_);
   const Key key{call.dim(Dim::m), call.dim(Dim::n), call.dim(Dim::k), path.activation, path.weight, path.depth,
-                static_cast<double>(path.math), path.narrow() ? 1.0 : 0.0, call.op.work.flops, call.op.work.bytes()};
+                static_cast<double>(path.math), path.narrow() ? 1.0 : 0.0, call.op.work.flops, call.op.work.bytes(), path.speed};
   const auto known = prepared_.find(key);
   return known != prepared_.end() ? known->second : prepared_.try_emplace(key, call, chip_, values_).first->second;
 }

@@ -24,7 +24,7 @@ class GemmCache {
 
  private:
   /// Sizes, widths and work: all that tells calls apart.
-  using Key = std::array<double, 10>;
+  using Key = std::array<double, 11>;
   struct Hash {
     std::size_t operator()(const Key& key) const;
   };

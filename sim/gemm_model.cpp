@@ -26,10 +26,11 @@ GemmPath gemm_path(const KernelCall& call, const ChipFigures& chip) {
   const double bits = call.activations.element_bits();
   if (bits <= 8 && element_bits(math) <= 8 && element_bits(chip.runs_as[index(math)]) <= 8)
     return {.type = call.stored.scale.per == Scale::Per::block && call.stored.scale.rows > 1 ? "fp8_block" : "fp8",
-            .activation = operand_bytes(call.activations), .weight = operand_bytes(call.stored), .output = 2, .depth = 1024 / bits, .math = math};
+            .activation = operand_bytes(call.activations), .weight = operand_bytes(call.stored) * call.stored_share, .output = 2, .depth = 1024 / bits,
+            .math = math, .speed = call.sparse_speed};
   const double wide = std::max(2.0, bits / 8);
-  return {.type = "bf16", .activation = wide, .weight = operand_bytes(call.stored), .output = wide, .depth = 128 / wide,
-          .math = element_bits(math) < 16 ? Format::bf16 : math};
+  return {.type = "bf16", .activation = wide, .weight = operand_bytes(call.stored) * call.stored_share, .output = wide, .depth = 128 / wide,
+          .math = element_bits(math) < 16 ? Format::bf16 : math, .speed = call.sparse_speed};
 }
 
 namespace {
@@ -111,7 +112,7 @@ double quantise(const GemmShape& shape, const ChipFigures& chip, const Values& c
   return c.quantise_s + c.quantise_bytes * elements / chip.bandwidth * (resident / c.quantise_cached + (1 - resident) / c.quantise_efficiency);
 }
 
-double peak_of(const GemmPath& path, const ChipFigures& chip) { return chip.peak[static_cast<std::size_t>(path.math)]; }
+double peak_of(const GemmPath& path, const ChipFigures& chip) { return chip.peak[static_cast<std::size_t>(path.math)] * path.speed; }
 
 Rates::Rates(const GemmPath& path, const GemmShape& shape, const ChipFigures& chip, const Values& c) {
   const double weights = shape.n * shape.k * path.weight, inputs = shape.m * shape.k * path.activation, outputs = shape.m * shape.n * path.output;
@@ -159,12 +160,15 @@ double product(const TilingCosts& a, const TilingCosts& b) {
 
 /// The cheapest, by branch and bound. A minimum of times that never rise with a rate never rises either, as the mean over
 /// what a library might choose by its own beliefs would.
+/// `certain` keeps rounding from passing over the cheapest, so that the result does not depend on the order, nor on tilings
+/// that others dominate, to the last bit.
 double cheapest(const Rates& rates, std::span<const TilingCosts> costs) {
+  constexpr double certain = 1 + 1e-9;
   double best = rates.seconds(costs.front());
   if (costs.size() == 1) return best;
   TilingCosts slope = rates.slope(costs.front());
   for (const TilingCosts& t : costs.subspan(1)) {
-    if (product(slope, t) >= best) continue;
+    if (product(slope, t) >= certain * best) continue;
     const double seconds = rates.seconds(t);
     if (seconds >= best) continue;
     best = seconds;

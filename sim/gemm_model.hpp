@@ -68,6 +68,7 @@ struct GemmPath {
   double activation, weight, output;        ///< bytes of an element
   double depth;                             ///< of a step: 128 B of activations
   Format math;                              ///< what it is computed in: ChipFigures::peak
+  double speed = 1;                         ///< over that peak: of a unit that skips zeros
   bool narrow() const { return type != "bf16"; }
 };
 GemmPath gemm_path(const KernelCall& call, const ChipFigures& chip);
@@ -93,7 +94,7 @@ class PreparedGemm {
  public:
   PreparedGemm(const KernelCall& call, const ChipFigures& chip, std::span<const double> values);
 
-  /// Equal to gemm_model.predict (but for the last digits) for a chip with as many cores that has the same formats; rates,
+  /// Equal to gemm_model.predict, bit for bit, for a chip with as many cores that has the same formats; rates,
   /// caches and clocks may differ. Nothing is allocated.
   double seconds(const ChipFigures& chip) const;
 

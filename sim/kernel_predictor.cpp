@@ -19,45 +19,58 @@ ChipFigures unbounded(ChipFigures figures) {
   figures.vector_rate *= free;
   figures.link *= free;
   for (double& peak : figures.peak) peak *= free;
+  for (CacheFigures& cache : figures.caches) cache.bandwidth *= free;
   return figures;
 }
 
 }  // namespace
 
-KernelPredictor::KernelPredictor(const hw::Chip& chip, CalibrationBook book, std::vector<std::pair<std::string, double>> assume)
-    : figures_(chip_figures(chip)), unbounded_(unbounded(figures_)), main_memory_(chip.memory.front().level), machine_(make_machine(chip, {}, {})),
-      book_(std::move(book)), assume_(std::move(assume)) {}
+KernelRates::KernelRates(const hw::Chip& chip, bool with_cold_caches)
+    : figures(chip_figures(chip, with_cold_caches)), unbounded(sim::unbounded(figures)), machine(make_machine(chip, {}, {})), cold(with_cold_caches) {}
 
-double KernelPredictor::memory_time(const KernelCall& call) const { return call.op.work.bytes() / figures_.bandwidth; }
+void KernelRates::use_memory(const hw::Chip& chip) {
+  set_memory(figures, chip, cold);
+  unbounded = sim::unbounded(figures);
+}
+
+double KernelRates::roofline(const KernelCall& call) const {
+  const double beyond_cache = std::max(0.0, call.op.work.bytes() - figures.cache);
+  return std::max({machine.math_time(call.op), beyond_cache / figures.bandwidth, transfer_floor(call, figures)});
+}
+
+bool KernelRates::is_launch(const KernelModel& model, const KernelCall& call, std::span<const double> values, double seconds) const {
+  return model.predict(call, unbounded, values) > 0.5 * seconds;
+}
+
+KernelPredictor::KernelPredictor(const hw::Chip& chip, CalibrationBook book, std::vector<std::pair<std::string, double>> assume)
+    : set_(model_set(chip.kind)), rates_(chip), main_memory_(chip.memory.front().level),
+      book_(std::move(book)), assume_(std::move(assume)) {}
 
 std::string_view KernelPredictor::larger_side(const KernelCall& call) const {
   if (is_transfer(call.kind)) return "network";
-  return machine_.math_time(call.op) > memory_time(call) ? "compute" : std::string_view(main_memory_);
+  return rates_.machine.math_time(call.op) > rates_.memory_time(call) ? "compute" : std::string_view(main_memory_);
 }
 
-double KernelPredictor::roofline(const KernelCall& call) const {
-  const double beyond_cache = std::max(0.0, call.op.work.bytes() - figures_.cache);
-  return std::max({machine_.math_time(call.op), beyond_cache / figures_.bandwidth, transfer_floor(call, figures_)});
-}
+double KernelPredictor::roofline(const KernelCall& call) const { return rates_.roofline(call); }
 
 double KernelPredictor::seconds(const KernelModel& model, const KernelCall& call, std::span<const double> values) const {
-  return std::max(model.predict(call, figures_, values), roofline(call));
+  return std::max(model.predict(call, rates_.figures, values), roofline(call));
 }
 
 std::string_view KernelPredictor::bound(const KernelModel& model, const KernelCall& call, std::span<const double> values, double time) const {
-  return model.predict(call, unbounded_, values) > 0.5 * time ? "launch" : larger_side(call);
+  return rates_.is_launch(model, call, values, time) ? "launch" : larger_side(call);
 }
 
 KernelPrediction KernelPredictor::plain(const KernelCall& call, double efficiency, double error, Provenance provenance) const {
-  const double seconds = std::max({machine_.math_time(call.op), memory_time(call), transfer_floor(call, figures_)}) / efficiency;
+  const double seconds = std::max({rates_.machine.math_time(call.op), rates_.memory_time(call), transfer_floor(call, rates_.figures)}) / efficiency;
   return {seconds, roofline(call), seconds * (1 + error), roofline(call), larger_side(call), provenance};
 }
 
 KernelPrediction KernelPredictor::predict(const KernelCall& call) const {
   for (const auto& [kind, efficiency] : assume_)
     if (kind == models::to_string(call.op.kind) || kind == to_string(call.kind)) return plain(call, efficiency, 0, Provenance::assumed);
-  const KernelModel& model = model_of(call.kind);
-  const CalibrationBook::Found found = book_.find(call.kind, model.type_of(call, figures_));
+  const KernelModel& model = this->model(call.kind);
+  const CalibrationBook::Found found = book_.find(call.kind, model.type_of(call, rates_.figures), set_);
   if (!found.fit) return plain(call, 1, analytic_error, Provenance::analytic);
   KernelPrediction result{.seconds = seconds(model, call, found.fit->values), .roofline = roofline(call), .provenance = found.provenance};
   result.low = std::max(result.roofline, result.seconds / (1 + found.error));

@@ -13,6 +13,23 @@ struct KernelPrediction {
   Provenance provenance = Provenance::analytic;
 };
 
+/// A chip as predictions of kernels see it. Its numbers may change under it, the structure may not.
+struct KernelRates {
+  explicit KernelRates(const hw::Chip& chip, bool cold = false);
+  /// After the chip's memories have changed.
+  void use_memory(const hw::Chip& chip);
+
+  double memory_time(const KernelCall& call) const { return call.op.work.bytes() / figures.bandwidth; }
+  /// max(T_math, T_mem, T_net); what the cache before main memory can hold is not charged to it.
+  double roofline(const KernelCall& call) const;
+  /// Of a model's seconds, half stay when arithmetic and memory are free.
+  bool is_launch(const KernelModel& model, const KernelCall& call, std::span<const double> values, double seconds) const;
+
+  ChipFigures figures, unbounded;
+  Machine machine;    ///< for its units: use_memory() leaves its levels as they were
+  bool cold = false;  ///< caches that hold nothing
+};
+
 class KernelPredictor {
  public:
   /// `assume`: kind of operator -> efficiency asserted by the user, over the plain roofline.
@@ -27,18 +44,19 @@ class KernelPredictor {
   /// memory are free, else the larger side of the roofline.
   std::string_view bound(const KernelModel& model, const KernelCall& call, std::span<const double> values, double seconds) const;
 
-  const ChipFigures& figures() const { return figures_; }
+  /// The model of a kind of kernel on this chip.
+  const KernelModel& model(KernelKind kind) const { return model_of(kind, set_); }
+  const ChipFigures& figures() const { return rates_.figures; }
   const CalibrationBook& book() const { return book_; }
 
  private:
-  double memory_time(const KernelCall& call) const;
   /// What the plain roofline says, its time divided by `efficiency`.
   KernelPrediction plain(const KernelCall& call, double efficiency, double error, Provenance provenance) const;
   std::string_view larger_side(const KernelCall& call) const;
 
-  ChipFigures figures_, unbounded_;
+  ModelSet set_;
+  KernelRates rates_;
   std::string main_memory_;
-  Machine machine_;
   CalibrationBook book_;
   std::vector<std::pair<std::string, double>> assume_;
 };

@@ -9,6 +9,7 @@
 #include "base/text.hpp"
 #include "models/single_op.hpp"
 #include "sim/collective_model.hpp"
+#include "sim/cpu_caches.hpp"
 
 namespace gambrel::sim {
 namespace {
@@ -28,13 +29,13 @@ const Columns combine_columns{{"node_num", ""}, {"hidden_size"}, {"num_token"}, 
 /// In the enumeration's order; "" in a list: the column may be absent.
 const std::vector<KindColumns>& kinds() {
   static const std::vector<KindColumns> table{
-      {KernelKind::gemm, {{"dtype"}, {"m"}, {"n"}, {"k"}}},
+      {KernelKind::gemm, {{"dtype"}, {"m"}, {"n"}, {"k"}, {"version", ""}, {"weight_dtype", ""}}},
       {KernelKind::attention_prefill, attention_columns},
       {KernelKind::attention_decode, decode_columns},
       {KernelKind::mla_prefill, mla_columns},
       {KernelKind::mla_decode, mla_decode_columns},
       {KernelKind::moe, {{"dtype"}, {"num_tokens"}, {"hidden_size"}, {"inter_size"}, {"topk"}, {"num_experts"}, {"moe_tp_size", ""}, {"moe_ep_size", ""}, {"distribution", ""}}},
-      {KernelKind::elementwise, {{"bytes_read"}, {"bytes_written"}, {"dtype", ""}, {"tokens", ""}, {"hidden", ""}, {"op", ""}}},
+      {KernelKind::elementwise, {{"bytes_read"}, {"bytes_written"}, {"dtype", ""}, {"tokens", ""}, {"hidden", ""}, {"op", ""}, {"working_set_bytes", ""}}},
       {KernelKind::softmax, vector_columns},
       {KernelKind::layernorm, vector_columns},
       {KernelKind::gelu, vector_columns},
@@ -60,6 +61,8 @@ std::optional<double> number_of(std::string_view text) {
 /// "input_layernorm", "mlp_act", "attn_rope": what an elementwise operator does, as far as its name tells.
 models::OpKind elementwise_kind(std::string_view name) {
   using models::OpKind;
+  for (const auto& row : models::op_table())
+    if (row.name == name) return row.kind;
   constexpr std::pair<std::string_view, OpKind> parts[]{{"norm", OpKind::rms_norm}, {"rope", OpKind::rotary}, {"rotary", OpKind::rotary},
                                                         {"emb", OpKind::embedding}, {"act", OpKind::activation}};
   const auto found = std::ranges::find_if(parts, [&](const auto& part) { return name.find(part.first) != name.npos; });
@@ -110,6 +113,9 @@ KernelCall CallReader::gemm() {
   call.stored = type(0, &weight_only);
   call.activations = weight_only ? DataType(Format::bf16) : call.stored;
   const DataType out = call.activations.element_bits() < 16 ? DataType(Format::bf16) : call.activations;
+  if (reader.slots_[5] >= 0) call.stored = type(5);
+  if (const std::string_view version = text(4); !version.empty())
+    call.measured_as = fmt::format("{}/{}", operand_name(call.activations, call.stored), version);
   call.op = models::single_gemm(number(1), number(2), number(3), call.activations, call.stored, out);
   return call;
 }
@@ -180,6 +186,9 @@ KernelCall CallReader::elementwise() {
   call.op.kind = elementwise_kind(text(5));
   call.op.dims[models::Dim::m] = rows;
   call.op.dims[models::Dim::n] /= rows;
+  call.between = number(6);
+  if (call.op.kind == models::OpKind::embedding)  // rows of a table that more than this call looks into
+    std::swap(call.op.work.read_bytes[static_cast<std::size_t>(models::Role::weight)], call.op.work.read_bytes[static_cast<std::size_t>(models::Role::activation)]);
   return call;
 }
 

@@ -1,6 +1,7 @@
 #include "sim/machine.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <span>
 
 namespace gambrel::sim {
@@ -36,6 +37,31 @@ const hw::ComputeUnit* best_unit(const hw::Chip& chip, Format format) {
   return matrix->rate(format)->value >= vector->rate(format)->value ? matrix : vector;
 }
 
+struct Pattern {
+  int n = 0, m = 0;
+};
+Pattern read_pattern(std::string_view text) {
+  Pattern p;
+  const char* end = text.data() + text.size();
+  const auto [colon, bad] = std::from_chars(text.data(), end, p.n);
+  if (bad != std::errc{} || colon == end || std::from_chars(colon + 1, end, p.m).ec != std::errc{}) return {};
+  return p;
+}
+
+/// True if weights with `have` are also such with `wanted`, which a unit can skip: 1:4 and 1:2 are 2:4, but 4:8 is not.
+bool is_also(Pattern have, Pattern wanted) {
+  if (have.m <= 0 || wanted.m <= 0 || wanted.m % have.m != 0) return false;
+  return wanted.m / have.m * have.n <= wanted.n;
+}
+
+/// The largest speed-up of those patterns of the unit that the weights follow.
+double sparse_factor(const hw::ComputeUnit& unit, std::string_view pattern) {
+  double best = 1;
+  for (const auto& [supported, factor] : unit.sparsity)
+    if (is_also(read_pattern(pattern), read_pattern(supported))) best = std::max(best, factor);
+  return best;
+}
+
 MathRate math_rate(const hw::Chip& chip, Format format, std::string_view sparsity_pattern) {
   std::vector<Format> order{format};
   order.insert(order.end(), substitutes(format).begin(), substitutes(format).end());
@@ -43,8 +69,7 @@ MathRate math_rate(const hw::Chip& chip, Format format, std::string_view sparsit
     const hw::ComputeUnit* unit = best_unit(chip, candidate);
     if (!unit) continue;
     MathRate result{unit->rate(candidate)->value, unit->rate(candidate)->value, candidate, unit->name};
-    for (const auto& [pattern, factor] : unit->sparsity)
-      if (pattern == sparsity_pattern) result.sparse_rate *= factor;
+    result.sparse_rate *= sparse_factor(*unit, sparsity_pattern);
     if (unit->array.size() == 2) {
       result.rows = unit->array[0], result.columns = unit->array[1];
       result.arrays = unit->instances, result.dataflow = unit->dataflow;
@@ -86,11 +111,7 @@ void add_host_tiers(Machine& machine, const hw::Chip& chip, const Placement& pla
     if (named(placement, chip.host_memory[i].level)) farthest = i + 1;
   for (std::size_t i = farthest; i-- > 0;) {
     const hw::MemoryLevel& tier = chip.host_memory[i];
-    double rate = tier.bandwidth.value;
-    if (chip.host_link.value > 0) rate = rate > 0 ? std::min(rate, chip.host_link.value) : chip.host_link.value;
     machine.levels.push_back(tier.level);
-    machine.bandwidth.push_back(rate);
-    machine.capacity.push_back(tier.capacity.value);
     machine.inner.push_back(static_cast<int>(machine.levels.size()));
   }
 }
@@ -102,9 +123,34 @@ std::size_t Machine::index(std::string_view level) const {
 }
 
 MathTime Machine::math_times(const models::LoweredOp& op) const {
-  MathTime time{.vector = op.work.vector_flops / vector_rate};
+  MathTime time{.vector = (op.work.vector_flops + format_operations(op)) / vector_rate};
   if (models::row_of(op.kind).contraction) time.matrix = op.work.flops / rate_of(op.math).of(op);
   return time;
+}
+
+double Machine::format_operations(const models::LoweredOp& op) const {
+  if (!models::row_of(op.kind).contraction) return op.work.conversions;
+  const MathRate& rate = rate_of(op.math);
+  const bool widened = DataType(rate.runs_as).element_bits() > DataType(op.math).element_bits();
+  const bool taken_sparse = op.sparse_weights && rate.sparse_rate > rate.rate;
+  return op.work.conversions + (widened ? 2 * op.work.narrow : 0) + (taken_sparse ? 0 : op.work.expanded);
+}
+
+void set_memory(Machine& machine, const hw::Chip& chip) {
+  for (std::size_t i = 0; i < machine.main_level; ++i) {
+    const hw::MemoryLevel& tier = chip.host_memory[machine.main_level - 1 - i];
+    double rate = tier.bandwidth.value;
+    if (chip.host_link.value > 0) rate = rate > 0 ? std::min(rate, chip.host_link.value) : chip.host_link.value;
+    machine.bandwidth[i] = rate;
+    machine.capacity[i] = tier.capacity.value;
+  }
+  for (std::size_t i = 0; i < chip.memory.size(); ++i) {
+    machine.bandwidth[machine.main_level + i] = chip.memory[i].bandwidth.value;
+    machine.capacity[machine.main_level + i] = chip.memory[i].capacity.value;
+  }
+  std::ranges::fill(machine.energy, 0.0);
+  for (const auto& [level, energy] : chip.energy.movement)
+    if (const std::size_t i = machine.index(level); i < machine.levels.size()) machine.energy[i] = energy.value;
 }
 
 Machine make_machine(const hw::Chip& chip, const Placement& placement, std::string_view sparsity_pattern) {
@@ -114,14 +160,13 @@ Machine make_machine(const hw::Chip& chip, const Placement& placement, std::stri
   const int offset = static_cast<int>(machine.main_level);
   for (std::size_t i = 0; i < chip.memory.size(); ++i) {
     machine.levels.push_back(chip.memory[i].level);
-    machine.bandwidth.push_back(chip.memory[i].bandwidth.value);
-    machine.capacity.push_back(chip.memory[i].capacity.value);
     const int inner = next_inner(chip, static_cast<int>(i));
     machine.inner.push_back(inner < 0 ? -1 : inner + offset);
   }
-  machine.energy.assign(machine.levels.size(), 0.0);
-  for (const auto& [level, energy] : chip.energy.movement)
-    if (const std::size_t i = machine.index(level); i < machine.levels.size()) machine.energy[i] = energy.value;
+  machine.bandwidth.resize(machine.levels.size());
+  machine.capacity.resize(machine.levels.size());
+  machine.energy.resize(machine.levels.size());
+  set_memory(machine, chip);
   for (int f = 0; f < format_count; ++f) machine.matrix[static_cast<std::size_t>(f)] = math_rate(chip, static_cast<Format>(f), sparsity_pattern);
   for (const auto& [format, energy] : chip.energy.arithmetic) machine.energy_per_flop[static_cast<std::size_t>(format)] = energy.value;
   // Vector work counts in fp32. A chip whose vector rate nobody published gets its fastest unit's: still a lower bound.

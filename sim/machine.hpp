@@ -49,10 +49,16 @@ struct Machine {
 
   std::size_t index(std::string_view level) const;
   const MathRate& rate_of(Format format) const { return matrix[static_cast<std::size_t>(format)]; }
+  /// Operations on the vector unit of one execution that change formats: scales applied, activations quantised, operands
+  /// widened to a format the chip has, sparse weights laid out for a unit that cannot take them (one an element).
+  double format_operations(const models::LoweredOp& op) const;
   /// Of one execution, at peak rates.
   MathTime math_times(const models::LoweredOp& op) const;
   double math_time(const models::LoweredOp& op) const { return math_times(op).longer(); }
 };
+
+/// Bandwidths, capacities and energies of the levels anew, from a chip of the same structure; nothing is allocated.
+void set_memory(Machine& machine, const hw::Chip& chip);
 
 /// `placement` decides which host tiers appear.
 Machine make_machine(const hw::Chip& chip, const Placement& placement, std::string_view sparsity_pattern);

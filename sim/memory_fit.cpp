@@ -1,6 +1,7 @@
 #include "sim/memory_fit.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "models/build.hpp"
@@ -60,6 +61,17 @@ class Filler {
 Demand demand_of(const models::Graph& graph) {
   return {models::stored_bytes(graph, Role::weight), models::stored_bytes(graph, Role::expert_weight),
           models::stored_bytes(graph, Role::kv_cache) + models::stored_bytes(graph, Role::state), graph.peak_activation_bytes()};
+}
+
+double largest_batch(const std::function<bool(double)>& fits) {
+  if (!fits(1)) return 0;
+  double low = 1, high = 2;
+  while (high < most_sequences && fits(high)) low = high, high *= 2;
+  while (high - low > 1) {
+    const double middle = std::floor((low + high) / 2);
+    (fits(middle) ? low : high) = middle;
+  }
+  return low;
 }
 
 Fit fit(const Machine& machine, const Placement& placement, const Demand& demand) {

@@ -1,6 +1,8 @@
 // What a run keeps in which memory, and whether it fits.
 #pragma once
 
+#include <functional>
+
 #include "sim/machine.hpp"
 
 namespace gambrel::sim {
@@ -21,5 +23,11 @@ struct Fit {
 /// before KV cache before experts. What does not fit anywhere stays in the last level named, and `fits` is false. A
 /// level without a stated capacity holds anything.
 Fit fit(const Machine& machine, const Placement& placement, const Demand& demand);
+
+inline constexpr double most_sequences = 1e12;  ///< of a run file
+
+/// The largest batch for which `fits` holds, if it holds up to some batch and not beyond; 0 if not even for one sequence.
+/// Doubles until it does not, then halves the interval.
+double largest_batch(const std::function<bool(double)>& fits);
 
 }  // namespace gambrel::sim

@@ -195,9 +195,9 @@ RoutedFfn routed_ffn(const MoeValues& c, const KernelCall& call, const ChipFigur
   ffn.hidden = call.dim(Dim::k);
   ffn.inner = call.dim(Dim::n);
   ffn.projections = std::max(2.0, call.dim(Dim::projections));
-  ffn.weight_bytes = stored_width(call.stored);
+  ffn.weight_bytes = stored_width(call.stored) * call.stored_share;
   ffn.width = DataType(chip.runs_as[index(call.op.math)]).element_bits() / 8;
-  ffn.peak = chip.peak[index(call.op.math)];
+  ffn.peak = chip.peak[index(call.op.math)] * call.sparse_speed;
   return ffn;
 }
 

@@ -10,6 +10,7 @@
 #include "models/build.hpp"
 #include "sim/compose.hpp"
 #include "sim/plan_search.hpp"
+#include "sim/predict_cached.hpp"
 #include "sim/predict_pools.hpp"
 #include "sim/predict_training.hpp"
 #include "sim/rank_phase.hpp"
@@ -20,7 +21,6 @@ namespace {
 
 using models::Graph;
 
-constexpr double most_sequences = 1e12;  ///< of a run file
 constexpr std::size_t plans_listed = 10;  ///< of a search: the best and the next nine
 
 Demand largest(const Demand& a, const Demand& b) {
@@ -30,8 +30,8 @@ Demand largest(const Demand& a, const Demand& b) {
 /// Builds the run's graphs; knows which steps a phase consists of.
 class Predictor {
  public:
-  Predictor(const Run& run, const Network* network, const std::vector<models::MeshAxis>& order)
-      : run_(run), policy_(run.policy()), machine_(make_machine(run.system.chip(), run.placement, run.sparsity_pattern)), network_(network), placed_(placed(run.plan, order)) {}
+  Predictor(const Run& run, const Network* network, const std::vector<models::MeshAxis>& order, DemandCache* cache)
+      : run_(run), cache_(cache), policy_(run.policy()), machine_(make_machine(run.system.chip(), run.placement, run.sparsity_pattern)), network_(network), placed_(placed(run.plan, order)) {}
 
   Result<Estimate> predict() {
     batch_ = run_.workload.largest_batch ? largest_batch() : run_.workload.batch;
@@ -43,17 +43,17 @@ class Predictor {
     estimate.memory.kv_per_token = Bytes{kv_per_token()};
     predict_phases(estimate);
     finish(estimate, run_, machine_);
-    if (const std::string note = what_sharding_adds(); !note.empty()) estimate.notes.push_back(note);
+    if (run_.chips > 1) estimate.plan_flops = flops_of_plan();
     return estimate;
   }
 
  private:
-  std::string what_sharding_adds() const {
-    if (run_.chips == 1) return "";
+  PlanFlops flops_of_plan() const {
     const Workload& w = run_.workload;
     const double tokens = w.phase == PhaseKind::generate ? w.input : w.new_tokens, past = w.phase == PhaseKind::generate ? 0 : w.past_tokens;
     const double sequences = std::ceil(batch_ / run_.plan.data / microbatches(batch_));
-    return sharding_note(graph(batch_, tokens, past), models::build(run_.model, policy_, run_.step(sequences, tokens, past)), double(run_.plan.tensor) * run_.plan.context);
+    const Graph rank = graph(batch_, tokens, past), whole = models::build(run_.model, policy_, run_.step(sequences, tokens, past));
+    return plan_flops({&rank}, {&whole}, double(run_.plan.tensor) * run_.plan.context);
   }
 
   std::string place_name() const { return run_.chips > 1 ? fmt::format("{} x {}", run_.chips, run_.system.chip().id) : run_.system.chip().id; }
@@ -71,6 +71,13 @@ class Predictor {
   }
 
   Demand demand_of_step(double batch, double new_tokens, double past) const {
+    if (!cache_) return count_demand(batch, new_tokens, past);
+    const auto [known, added] = cache_->try_emplace({batch, new_tokens, past});
+    if (added) known->second = count_demand(batch, new_tokens, past);
+    return known->second;
+  }
+
+  Demand count_demand(double batch, double new_tokens, double past) const {
     const Graph step = graph(batch, new_tokens, past);
     if (run_.chips == 1) return demand_of(step);
     const StepTemplate kept = make_template({&step, nullptr}, nullptr, run_.plan);
@@ -87,18 +94,9 @@ class Predictor {
     return w.output > 1 ? largest(prefill, demand_of_step(batch, 1, w.input + w.output - 2)) : prefill;
   }
 
-  /// Doubles the batch until it does not fit, then halves the interval. A main memory's capacity is always stated, and
-  /// activations grow with the batch, so the doubling ends.
+  /// A main memory's capacity is always stated, and activations grow with the batch, so the doubling ends.
   double largest_batch() const {
-    auto fits = [&](double batch) { return fit(machine_, run_.placement, demand(batch)).fits; };
-    if (!fits(1)) return 0;
-    double low = 1, high = 2;
-    while (high < most_sequences && fits(high)) low = high, high *= 2;
-    while (high - low > 1) {
-      const double middle = std::floor((low + high) / 2);
-      (fits(middle) ? low : high) = middle;
-    }
-    return low;
+    return sim::largest_batch([&](double batch) { return fit(machine_, run_.placement, demand(batch)).fits; });
   }
 
   double kv_per_token() const {
@@ -174,6 +172,7 @@ class Predictor {
   }
 
   const Run& run_;
+  DemandCache* cache_;
   models::PrecisionPolicy policy_;
   Machine machine_;
   const Network* network_;
@@ -184,12 +183,12 @@ class Predictor {
 };
 
 /// The plan in each order of its axes that its places allow; the fastest counts.
-Result<Estimate> fastest_placement(const Run& run) {
+Result<Estimate> fastest_placement(const Run& run, DemandCache* cache = nullptr) {
   std::optional<Network> network;
   if (run.chips > 1) network.emplace(run.system, 0, &run.calibration);
   std::optional<Estimate> best;
   for (const auto& order : orders_of(run)) {
-    auto estimate = run.workload.phase == PhaseKind::train ? predict_training(run, network ? &*network : nullptr, order) : Predictor(run, network ? &*network : nullptr, order).predict();
+    auto estimate = run.workload.phase == PhaseKind::train ? predict_training(run, network ? &*network : nullptr, order) : Predictor(run, network ? &*network : nullptr, order, cache).predict();
     if (!estimate) return estimate;
     if (!best || estimate->total.time < best->total.time) best = std::move(*estimate);
   }
@@ -201,6 +200,10 @@ Result<Estimate> fastest_placement(const Run& run) {
 Parameters parameters_of(const models::ModelConfig& model) {
   const auto count = models::count_parameters(models::build(model, {model.dtype, {}, {}}, {}));
   return {count.total, count.active};
+}
+
+Result<Estimate> estimate(const Run& run, DemandCache& cache) {
+  return run.pools.empty() && !run.best_plan ? fastest_placement(run, &cache) : estimate(run);
 }
 
 Result<Estimate> estimate(const Run& run) {

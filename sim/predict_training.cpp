@@ -34,7 +34,8 @@ class TrainingPredictor {
     finish(estimate, run_, machine_);
     add_figures(estimate);
     const models::Graph whole = models::build(run_.model, run_.policy(), training_step(run_, run_.workload.micro_batch));
-    if (const std::string note = sharding_note(costs_.forward, whole, double(plan_.tensor) * plan_.context); !note.empty()) estimate.notes.push_back(note);
+    const models::Graph whole_backward = models::backward(whole, models::Recompute::none, run_.training);
+    estimate.plan_flops = plan_flops({&costs_.forward, &costs_.backward}, {&whole, &whole_backward}, double(plan_.tensor) * plan_.context);
     return estimate;
   }
 

@@ -87,25 +87,55 @@ Result<void> read_workload(const Node& node, Run& run) {
   return {};
 }
 
-Result<void> read_sparsity(const Node& node, Run& run) {
-  const Node* weights = node.find("weights");
-  if (!weights || weights->is_null()) return {};
+Result<void> read_thinned(const Node& weights, Run& run) {
   using Structure = models::WeightSparsity::Structure;
-  if (weights->is_mapping()) {
-    const bool block = weights->text_or("structure", "") == "block";
-    run.sparsity = {block ? Structure::block : Structure::unstructured, weights->number_or("density", 1)};
-    return {};
-  }
-  if (weights->text == "none") return {};
+  using Index = models::WeightSparsity::Index;
+  const bool block = weights.text_or("structure", "") == "block";
+  const Node *side = weights.find("block"), *index = weights.find("index");
+  if (side && !block) return fail({side->at, "'block' is of structure block", "structure: block, or leave it out"});
+  if (index && block) return fail({index->at, "'index' is of structure unstructured", "structure: unstructured, or leave it out"});
+  run.sparsity = {.structure = block ? Structure::block : Structure::unstructured, .density = weights.number_or("density", 1),
+                  .index = weights.text_or("index", "bitmap") == "csr" ? Index::csr : Index::bitmap, .block = static_cast<int>(weights.number_or("block", 0))};
+  return {};
+}
+
+Result<void> read_pattern(const Node& weights, Run& run) {
+  if (weights.text == "none") return {};
   int n = 0, m = 0;
-  const char* end = weights->text.data() + weights->text.size();
-  const auto [colon, e] = std::from_chars(weights->text.data(), end, n);
+  const char* end = weights.text.data() + weights.text.size();
+  const auto [colon, e] = std::from_chars(weights.text.data(), end, n);
   const bool parsed = e == std::errc{} && colon != end && *colon == ':' && std::from_chars(colon + 1, end, m).ptr == end;
   if (!parsed || n < 1 || m <= n || m > 1024)
-    return fail({weights->at, fmt::format("'{}' is not a sparsity", weights->text), "write none, N:M with 0 < N < M as in \"2:4\", or {density: 0.5, structure: unstructured}"});
-  run.sparsity = {Structure::n_of_m, static_cast<double>(n) / m, n, m};
+    return fail({weights.at, fmt::format("'{}' is not a sparsity", weights.text), "write none, N:M with 0 < N < M as in \"2:4\", or {density: 0.5, structure: unstructured}"});
+  run.sparsity = {models::WeightSparsity::Structure::n_of_m, static_cast<double>(n) / m, n, m};
   run.sparsity_pattern = fmt::format("{}:{}", n, m);
   return {};
+}
+
+bool rectifies(const models::LayerSpec& layer) {
+  return layer.dense && (layer.dense->activation == models::Activation::relu || layer.dense->activation == models::Activation::relu2);
+}
+
+/// Zeros that the tokens bring about: only where something makes them, and where a step needs no gradients.
+Result<void> read_data_sparsity(const Node& node, Run& run) {
+  const Node *activations = node.find("activations"), *attention = node.find("attention");
+  if ((activations || attention) && run.workload.phase == PhaseKind::train)
+    return fail({(activations ? activations : attention)->at, "zeros that the tokens bring about are modelled in inference only", "leave it out, or take another phase"});
+  const auto some = [&](auto test) { return std::ranges::any_of(run.model.layers, [&](const models::LayerGroup& g) { return std::ranges::any_of(g.pattern, test); }); };
+  if (activations && !some(rectifies))
+    return fail({activations->at, fmt::format("no feed-forward layer of {} makes zeros: that takes relu or relu2 without a gate", run.model.id), "leave it out"});
+  const auto full = [](const models::LayerSpec& l) { return l.latent || (l.attention && l.attention->window == 0 && l.attention->chunk == 0); };
+  if (attention && !some(full)) return fail({attention->at, fmt::format("no layer of {} attends to all tokens", run.model.id), "leave it out: windows are sparse already"});
+  if (activations) run.data_sparsity.activations = activations->number_or("density", 1);
+  if (attention) run.data_sparsity.attention = attention->number_or("density", 1);
+  return {};
+}
+
+Result<void> read_sparsity(const Node& node, Run& run) {
+  if (auto read = read_data_sparsity(node, run); !read) return read;
+  const Node* weights = node.find("weights");
+  if (!weights || weights->is_null()) return {};
+  return weights->is_mapping() ? read_thinned(*weights, run) : read_pattern(*weights, run);
 }
 
 Result<std::vector<std::string>> read_levels(const Node& node, std::string_view key, const hw::Chip& chip) {

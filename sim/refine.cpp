@@ -11,7 +11,9 @@ using models::Dim;
 using models::OpKind;
 using models::Role;
 
+/// What the attention of a model finds: a processor's models are told what was touched in between.
 hw::Chip without_cache(hw::Chip chip) {
+  if (model_set(chip.kind) == ModelSet::processor) return chip;
   for (std::size_t i = 1; i < chip.memory.size(); ++i) chip.memory[i].capacity = Bytes{0};
   return chip;
 }
@@ -64,12 +66,37 @@ KernelPrediction as_backward(KernelPrediction p, const models::Op& op) {
   return p;
 }
 
+/// Sparse weights in the dense kernel's measure: no row measures them.
+KernelPrediction as_sparse(KernelPrediction p, const KernelCall& call) {
+  const bool sparse = call.stored_share != 1 || call.sparse_speed != 1;
+  if (sparse && p.provenance < Provenance::transferred) p.provenance = Provenance::transferred;
+  return p;
+}
+
 /// Experts that get tokens, by the share of their weights that is read; all of them outside experts.
 double experts_hit(const models::Graph& graph, const models::Op& op) {
   double share = 0;
   for (const models::Use& use : op.uses)
     if (const models::Tensor& t = graph.tensor(use.tensor); t.role == Role::expert_weight) share = std::max(share, use.elements / t.elements());
   return op.dims[Dim::groups] * (share > 0 ? share : 1);
+}
+
+/// Zeros that kernels skip make a narrower product; of what is left the weights may still be stored in fewer bytes.
+void leave_out_zeros(KernelCall& call, const models::Graph& graph, const models::Op& op) {
+  const bool experts = call.op.kind == OpKind::expert_ffn;
+  if (!experts && call.kind != KernelKind::gemm) return;
+  for (const models::Use& use : op.uses)
+    if (const models::Tensor& t = graph.tensor(use.tensor); !use.write && t.stored_share != 1) call.stored_share = t.stored_share;
+  if (op.skipped == 0) return;
+  call.op.dims[experts ? Dim::n : Dim::k] *= 1 - op.skipped;
+  call.stored_share = call.stored_share == 1 ? 1 : call.stored_share / (1 - op.skipped);
+}
+
+/// Bytes that all of a graph's operators touch, once through: what a processor's caches see between two uses of a weight.
+double touched_bytes(const models::Graph& graph) {
+  double bytes = 0;
+  for (const models::Op& op : graph.ops()) bytes += op.count * models::work_of(graph, op).bytes();
+  return bytes;
 }
 
 /// Several equal products as one: each further one is further columns. FLOPs, weights and results are the same.
@@ -86,7 +113,8 @@ bool in_epilogue(const models::Op& op) { return op.fused && op.kind == OpKind::a
 /// (TensorRT-LLM), so that here it costs no more than its roofline.
 bool in_attention(const models::Graph& graph, std::size_t i) {
   const auto appends = [&](std::size_t at) { return at < graph.ops().size() && graph.ops()[at].fused && graph.ops()[at].kind == OpKind::kv_append; };
-  return appends(i) || (graph.ops()[i].kind == OpKind::rotary && appends(i + 1));
+  if (graph.ops()[i].kind != OpKind::rotary) return appends(i);
+  return appends(i + 1) || appends(i + 2) || appends(i + 3);  // a latent's key is rotated, and its norm run, in between
 }
 
 }  // namespace
@@ -106,6 +134,7 @@ std::optional<KernelCall> kernel_call(const models::Graph& graph, const models::
     if (op.dims[Dim::pairs] < causal) call.window = std::max(1.0, op.dims[Dim::pairs] / op.dims[Dim::queries]);
   }
   if (call.kind == KernelKind::gemm) merge_products(call.op.dims, products_of(op.kind, op.dims, experts_hit(graph, op)).front());
+  leave_out_zeros(call, graph, op);
   if (op.kind == OpKind::softmax) call.op.dims[Dim::n] = op.dims[Dim::keys];
   if (call.op.kind == OpKind::expert_ffn) {
     call.routing = routing;
@@ -113,6 +142,22 @@ std::optional<KernelCall> kernel_call(const models::Graph& graph, const models::
     call.tokens = op.dims[Dim::m] / op.dims[Dim::top_k];
   }
   return call;
+}
+
+std::vector<RefinedOp> refined_ops(const models::Graph& graph, const models::Routing& routing, const Machine& machine) {
+  const double touched = touched_bytes(graph);
+  std::vector<RefinedOp> refined;
+  for (std::size_t i = 0; i < graph.ops().size(); ++i) {
+    const models::Op& op = graph.ops()[i];
+    RefinedOp one{.call = kernel_call(graph, op, routing), .keeps_roofline = in_epilogue(op) || in_attention(graph, i), .experts_hit = experts_hit(graph, op)};
+    if (auto& call = one.call) {
+      one.cold_caches = call->op.kind == OpKind::attention;
+      call->between = touched;
+      if (const MathRate& rate = machine.rate_of(op.math); op.sparse_weights) call->sparse_speed = rate.sparse_rate / rate.rate;
+    }
+    refined.push_back(std::move(one));
+  }
+  return refined;
 }
 
 Refiner::Refiner(const Run& run)
@@ -136,14 +181,15 @@ void Refiner::use_kernel(OpEstimate& row, const KernelPrediction& p) const {
 }
 
 void Refiner::refine(Phase& phase, const models::Graph& graph) const {
+  const std::vector<RefinedOp> refined = refined_ops(graph, run_.workload.routing, machine_);
   for (std::size_t i = 0; i < phase.ops.size(); ++i) {
     OpEstimate& row = phase.ops[i];
     const models::Op& op = graph.ops()[i];
     if (row.provenance == Provenance::assumed) continue;
     KernelPrediction p;  // analytic
-    if (const auto call = kernel_call(graph, op, run_.workload.routing)) p = as_backward((call->op.kind == OpKind::attention ? attention_ : kernels_).predict(*call), op);
+    if (const auto& call = refined[i].call) p = as_sparse(as_backward((refined[i].cold_caches ? attention_ : kernels_).predict(*call), op), *call);
     if (p.provenance == Provenance::analytic) use_arrays(row, graph, op);
-    else if (!in_epilogue(op) && !in_attention(graph, i)) use_kernel(row, p);
+    else if (!refined[i].keeps_roofline) use_kernel(row, p);
     row.provenance = p.provenance;
   }
 }

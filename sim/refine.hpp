@@ -12,6 +12,16 @@ namespace gambrel::sim {
 /// between two calls of a kernel, so weights and KV cache are cold, unlike in the benchmarks the constants come from.
 /// Where a chip has no constants, own or lent, contractions on systolic arrays take the cycles of their folds, and all
 /// else keeps the plain roofline.
+struct RefinedOp {
+  std::optional<KernelCall> call;       ///< nothing: no kernel of a known kind
+  bool cold_caches = false;             ///< of attention
+  bool keeps_roofline = false;          ///< in an epilogue, or timed with the attention kernel
+  double experts_hit = 1;
+};
+
+/// What a refinement of each operator needs to know, whatever the rates; `machine` for whether units skip zeros.
+std::vector<RefinedOp> refined_ops(const models::Graph& graph, const models::Routing& routing, const Machine& machine);
+
 class Refiner {
  public:
   explicit Refiner(const Run& run);

@@ -9,6 +9,7 @@
 #include "base/load.hpp"
 #include "base/path.hpp"
 #include "base/schema.hpp"
+#include "hw/hypothetical.hpp"
 #include "hw/technology.hpp"
 #include "models/import_hf.hpp"
 #include "sim/read_sections.hpp"
@@ -160,6 +161,27 @@ Result<void> fill_energies(const Node& technology, Run& run) {
   return {};
 }
 
+/// `hypothetical: true`: each chip's area, power and price scaled from what its own file states.
+Result<void> cost_designs(const Documents& docs, Run& run) {
+  const Node* key = docs.run.find("hypothetical");
+  if (!key || !key->boolean) return {};
+  const auto table = docs.technology.is_null() ? Result<hw::Technology>(hw::Technology{}) : hw::read_technology(docs.technology);
+  if (!table) return fail(table.error());
+  Documents stated = docs;
+  stated.chips = docs.chips_before;
+  auto before = read_machine(stated);
+  if (!before) return fail(before.error());
+  for (std::size_t i = 0; i < run.system.pools.size(); ++i) {
+    hw::Chip& reference = before->pools[i].chip;
+    if (docs.technology.is_null() || reference.process.value <= 0)
+      return fail({key->at, fmt::format("{} states no process, so nobody can say what a change of its design costs", reference.id), "state `area: {process: 5 nm}` in the chip's file, or leave `hypothetical` out"});
+    hw::fill_energy(reference, *table);
+    hw::DesignCosts(reference, *table).apply(run.system.pools[i].chip);
+  }
+  run.energy_notes.push_back("a hypothetical chip: die area, power and price are scaled from the stated ones by the cost model");
+  return {};
+}
+
 std::string hash_of(const Documents& docs) {
   std::string text = to_json(docs.run, -1) + to_json(docs.model, -1) + to_json(docs.system, -1) + to_json(docs.technology, -1);
   for (const Node& chip : docs.chips) text += to_json(chip, -1);
@@ -178,12 +200,13 @@ Result<Node> load_model_document(const Catalog& catalog, std::string_view name_o
 
 models::Step Run::step(double sequences, double new_tokens, double past_tokens) const {
   return {.sequences = sequences, .new_tokens = new_tokens, .past_tokens = past_tokens, .logits = workload.all_logits ? new_tokens : 1,
-          .routing = workload.routing, .sparsity = sparsity, .fused_attention = fused_attention, .fused_experts = fused_experts};
+          .routing = workload.routing, .sparsity = sparsity, .data_sparsity = data_sparsity, .fused_attention = fused_attention, .fused_experts = fused_experts};
 }
 
 Result<Run> read_run(const Catalog& catalog, Node document, const std::vector<Setting>& command_line) {
   Documents docs;
   docs.run = std::move(document);
+  if (const Node* baseline = docs.run.find("baseline")) return fail({baseline->at, "this is a comparison of runs", "gambrel compare reads it"});
   const std::vector<Setting> settings = all_settings(docs.run, command_line);
   if (auto done = refuse_resolved(settings); !done) return fail(done.error());
   if (auto done = apply(docs.run, settings, ""); !done) return fail(done.error());
@@ -207,6 +230,7 @@ Result<Run> read_run(const Catalog& catalog, Node document, const std::vector<Se
   if (!technology) return fail(technology.error());
   docs.technology = std::move(*technology);
   if (auto filled = fill_energies(docs.technology, run); !filled) return fail(filled.error());
+  if (auto costed = cost_designs(docs, run); !costed) return fail(costed.error());
   run.id = docs.run.text_or("run", id_of(docs.run));
   if (auto sections = read_sections(docs.run, run); !sections) return fail(sections.error());
   if (run.calibrated) {

@@ -53,6 +53,7 @@ struct Run {
   models::Precision precision;        ///< the run's own choices
   models::WeightSparsity sparsity;
   std::string sparsity_pattern;       ///< "2:4", as the chip's units name it
+  models::DataSparsity data_sparsity;
   bool fused_attention = true, fused_experts = true;
   models::Fusion fusion;              ///< of what lies between attention, experts and products
   Placement placement;

@@ -26,9 +26,9 @@ void unpack(const std::vector<double>& figures, Phase& phase);
 /// All collectives of the phases, equal ones added up.
 std::vector<NetworkUse> network_uses(const std::vector<Phase>& phases);
 
-/// What the ranks of a replica compute beyond the unsharded model's FLOPs, in words; "" if nothing: what is replicated,
-/// and what the busiest expert rank has more than its share.
-std::string sharding_note(const models::Graph& rank, const models::Graph& whole, double ranks);
+/// What the ranks of a replica compute, against the unsharded model: graphs of one rank and of one chip, forward alone or
+/// with their backward passes.
+PlanFlops plan_flops(std::initializer_list<const models::Graph*> rank, std::initializer_list<const models::Graph*> whole, double ranks);
 
 /// What training keeps beside weights and activations, in the tier of the main memory, and when the most is kept.
 void add_stage_memory(MemoryUse& memory, const StageMemory& stage, std::size_t main_tier, std::string_view when, int stages);

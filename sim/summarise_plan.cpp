@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "sim/summarise.hpp"
 
@@ -31,15 +32,20 @@ std::vector<NetworkUse> network_uses(const std::vector<Phase>& phases) {
   return uses;
 }
 
-std::string sharding_note(const models::Graph& rank, const models::Graph& whole, double ranks) {
-  auto flops = [](const models::Graph& graph) {
-    double sum = 0;
-    for (const models::Op& op : graph.ops()) sum += op.count * models::row_of(op.kind).flops(op.dims);
-    return sum;
-  };
-  const double unsharded = flops(whole), more = ranks * flops(rank) - unsharded;
-  if (more <= 1e-9 * unsharded) return "";
-  return fmt::format("the plan computes {:.2f}% more FLOPs forward than the unsharded model: replicated key/value heads, norms, routers and the like, and the busiest expert rank's surplus", 100 * more / unsharded);
+PlanFlops plan_flops(std::initializer_list<const models::Graph*> rank, std::initializer_list<const models::Graph*> whole, double ranks) {
+  PlanFlops flops;
+  double done = 0;
+  for (const models::Graph* graph : whole)
+    for (const models::Op& op : graph->ops()) flops.unsharded += op.count * models::row_of(op.kind).flops(op.dims);
+  for (const models::Graph* graph : rank) {
+    for (const models::Op& op : graph->ops()) {
+      const double work = ranks * op.count * models::row_of(op.kind).flops(op.dims);
+      (op.name.ends_with(".recompute") ? flops.recomputed : done) += work;
+    }
+  }
+  const double more = done - flops.unsharded;
+  flops.replicated = std::abs(more) > 1e-9 * flops.unsharded ? more : 0;
+  return flops;
 }
 
 void add_stage_memory(MemoryUse& memory, const StageMemory& stage, std::size_t main_tier, std::string_view when, int stages) {

@@ -3,11 +3,21 @@
 
 #include <vector>
 
+#include "base/result.hpp"
 #include "kernels/timing/kernel_case.hpp"
 
 namespace gambrel::kernels {
 
 /// All cases for this CPU at these thread counts: peaks, streams, launch, then operators, each with its versions.
 std::vector<KernelCase> cpu_suite(const std::vector<int>& threads);
+
+/// All cases for the OpenCL devices of this machine, found at run time; empty if there is no OpenCL here. A case's library
+/// names its device and the device's type, "OpenCL: pthread-... (CPU)": a CPU that speaks OpenCL is not a GPU. Each call
+/// tells its device_seconds().
+std::vector<KernelCase> opencl_suite();
+
+/// All cases of the CUDA plugin (CMake option GAMBREL_CUDA), timed by events on its stream. Errors, of the environment: the
+/// plugin is not there; there is no device, "no CUDA device: error 35".
+Result<std::vector<KernelCase>> cuda_suite();
 
 }  // namespace gambrel::kernels

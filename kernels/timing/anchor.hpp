@@ -29,5 +29,7 @@ class AnchorLoop {
 /// `bytes`: working set of a memory anchor, in 2 MiB pages where the system gives them; `seconds`: about how long one
 /// run() takes (0.5 to 2 ms are what the sampler wants). Falls back to fma_f32 where has() is false.
 std::unique_ptr<AnchorLoop> make_anchor(Anchor anchor, std::size_t bytes, double seconds = 1e-3);
+/// The same with the work of a run() given: FLOPs (rounded down to whole rounds of the loop) or bytes.
+std::unique_ptr<AnchorLoop> make_anchor_doing(Anchor anchor, std::size_t bytes, double work);
 
 }  // namespace gambrel::kernels

@@ -19,6 +19,8 @@ class Call {
   virtual void run() = 0;
   /// The code path that the library chose for this size ("brg:avx512_core_bf16"); "" where it does not tell.
   virtual std::string selected() const { return ""; }
+  /// Seconds that the device itself took for the last run(), between its own events; 0: time the call by the host's clock.
+  virtual double device_seconds() const { return 0; }
 };
 
 /// A row of a suite. FLOPs and bytes are the operator table's: what the operation needs, not what the version does.
@@ -33,6 +35,9 @@ struct KernelCase {
   double bytes = 0;      ///< of one call: each operand once
   double working_set = 0;  ///< bytes that repeated calls touch: decides which memory level they work from
   Anchor anchor = Anchor::fma_f32;  ///< what an efficiency is measured against
+  /// Instead of `anchor`: a reference on the same device, which does `anchor_work` FLOPs or bytes a run.
+  std::function<std::unique_ptr<Call>()> prepare_anchor;
+  double anchor_work = 0;
   bool gate = false;     ///< part of `gambrel check`'s default suite
   std::function<std::unique_ptr<Call>()> prepare;  ///< null operands never: throws std::bad_alloc if memory is short
   /// Largest error of this version on this operation against its plain reference, relative to the largest output;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sim/sweep/design_point.hpp"
@@ -19,9 +20,10 @@ struct SearchOptions {
 };
 
 /// Enumeration apart from evaluation. Used from one thread; a batch may be evaluated in any order, in parallel.
-class Search {
+/// (Fits have a `Search`, sim/fit.hpp.)
+class PointSearch {
  public:
-  virtual ~Search() = default;
+  virtual ~PointSearch() = default;
   /// Up to `most` indices of points to evaluate, fewer or none if results are awaited; empty and done(): the end.
   virtual std::vector<std::uint64_t> next(std::size_t most) = 0;
   /// Results of points that next() named, in the order in which it named them.
@@ -29,7 +31,10 @@ class Search {
   virtual bool done() const = 0;
 };
 
+/// Whether what a search looks at next depends on results. The others are sequences: their positions can be shared out.
+bool search_learns(std::string_view kind);
+
 /// Error: an unknown kind, or one that this build has not got (nsga2 without pagmo).
-Result<std::unique_ptr<Search>> make_search(const DesignSpace& space, const SearchOptions& options);
+Result<std::unique_ptr<PointSearch>> make_search(const DesignSpace& space, const SearchOptions& options);
 
 }  // namespace gambrel::sim

@@ -89,7 +89,7 @@ class Function {
 
   std::size_t lefts() const { return lefts_; }
   bool is_statistics() const {
-    return op_.communication && op_.communication->kind == CollectiveKind::all_reduce && op_.uses[reads_[0]].tensor != op_.uses.back().tensor;
+    return op_.communication && op_.communication->kind == CollectiveKind::all_reduce && !op_.communication->backward_only && op_.uses[reads_[0]].tensor != op_.uses.back().tensor;
   }
 
  private:

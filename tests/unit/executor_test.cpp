@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/executor.hpp"
+#include "kernels/fast_kernels.hpp"
 #include "kernels/measure_graph.hpp"
 #include "kernels/scale_model.hpp"
 #include "kernels/weights.hpp"
@@ -138,9 +139,7 @@ TEST_CASE("executor: what it cannot run is an error that says so") {
   const ModelConfig model = attention_model();
   const Step step{.new_tokens = 4};
   const Graph graph = graph_of(model, step);
-  CHECK(refusal(model, graph, step, {.context = 2}) == "a cut context is not executed");
-  CHECK(refusal(model, graph, step, {.tensor = 2, .layout = Layout::weight_stationary_2d}) ==
-        "only the one-dimensional layout is executed");
+  CHECK(refusal(model, graph, {.new_tokens = 6}, {.context = 2}) == "4 ranks do not divide 6 new tokens");
   CHECK(refusal(model, graph, step, {.tensor = 3}) == "3 ranks do not divide 100 tokens of the vocabulary");
   CHECK(refusal(model, graph, {.new_tokens = 1.5}) == "1.5 sequences or tokens are not a whole number");
   const ModelConfig positions = model_with("  - attention: {kind: gqa, heads: 2}\n", "learned_positions: 8\n");
@@ -148,8 +147,129 @@ TEST_CASE("executor: what it cannot run is an error that says so") {
         "position 9 is behind the table of 8 positions");
   Step training = step;
   training.training = true;
-  CHECK(refusal(model, backward(graph_of(model, training), Recompute::none, {}), training)
-            .find("there is no reference kernel for attention_backward") == 0);
+  const Graph forward = graph_of(model, training);
+  const auto unkept = Executor<double>(model).train(forward, backward(forward, Recompute::none, {}), training);
+  REQUIRE_FALSE(unkept.has_value());
+  CHECK(unkept.error().front().message == "weights that are not kept cannot be trained");
+}
+
+namespace {
+
+int products_run = 0, norms_run = 0, attentions_run = 0, activations_run = 0;
+
+struct PlainWeights {
+  std::vector<float> values;
+  std::size_t n, k;
+};
+
+kernels::FastKernels::Packed pack(const float* weights, std::size_t, std::size_t n, std::size_t k) {
+  return std::make_shared<PlainWeights>(PlainWeights{{weights, weights + n * k}, n, k});
+}
+
+void multiply(const kernels::FastKernels::Packed& packed, const float* x, std::size_t x_stride, const float* bias, float* y,
+              std::size_t y_stride, std::size_t m) {
+  ++products_run;
+  const auto& w = *static_cast<const PlainWeights*>(packed.get());
+  for (std::size_t i = 0; i < m; ++i)
+    for (std::size_t j = 0; j < w.n; ++j) {
+      float sum = bias ? bias[j] : 0;
+      for (std::size_t l = 0; l < w.k; ++l) sum += x[i * x_stride + l] * w.values[j * w.k + l];
+      y[i * y_stride + j] = sum;
+    }
+}
+
+void norm(const float* x, const float* gain, float* y, std::size_t rows, std::size_t n, float epsilon) {
+  ++norms_run;
+  for (std::size_t row = 0; row < rows; ++row, x += n, y += n) {
+    float squares = 0;
+    for (std::size_t i = 0; i < n; ++i) squares += x[i] * x[i];
+    for (std::size_t i = 0; i < n; ++i) y[i] = x[i] / std::sqrt(squares / static_cast<float>(n) + epsilon) * gain[i];
+  }
+}
+
+void swiglu(const float* in, float* out, std::size_t rows, std::size_t inner) {
+  ++activations_run;
+  for (std::size_t row = 0; row < rows; ++row)
+    for (std::size_t i = 0; i < inner; ++i) {
+      const float gate = in[row * 2 * inner + i];
+      out[row * inner + i] = gate / (1 + std::exp(-gate)) * in[row * 2 * inner + inner + i];
+    }
+}
+
+void attend(const kernels::AttentionCall& c) {
+  ++attentions_run;
+  for (std::size_t h = 0; h < c.heads; ++h)
+    for (std::size_t i = 0; i < c.queries; ++i) {
+      const std::size_t end = c.keys - c.queries + i + 1, first = c.window > 0 && end > c.window ? end - c.window : 0;
+      const std::size_t kv = h / (c.heads / c.kv_heads);
+      std::vector<float> out(c.v_width);
+      float sum = 0;
+      for (std::size_t j = first; j < end; ++j) {
+        float score = 0;
+        for (std::size_t l = 0; l < c.qk_width; ++l)
+          score += c.q[i * c.q_stride + h * c.qk_width + l] * c.k[j * c.k_stride + kv * c.qk_width + l];
+        const float weight = std::exp(score * c.scale);
+        sum += weight;
+        for (std::size_t l = 0; l < c.v_width; ++l) out[l] += weight * c.v[j * c.v_stride + kv * c.v_width + l];
+      }
+      for (std::size_t l = 0; l < c.v_width; ++l) c.out[i * c.out_stride + h * c.v_width + l] = out[l] / sum;
+    }
+}
+
+}  // namespace
+
+TEST_CASE("executor: fast kernels stand in for the references and count the same") {
+  const kernels::FastKernels fast{.pack = pack, .gemm = multiply, .attention = attend, .rms_norm = norm, .swiglu = swiglu};
+  for (const ModelConfig& model : {attention_model(", window: 3, qkv_bias: true"), routed_model()}) {
+    Executor<float> plain(model), quick(model, {}, {.keep_weights = true, .fast = &fast});
+    products_run = norms_run = attentions_run = activations_run = 0;
+    for (const Step& step : {Step{.sequences = 2, .new_tokens = 5, .logits = 5}, Step{.sequences = 2, .past_tokens = 5}}) {
+      const Graph graph = graph_of(model, step);
+      const auto expected = plain.run(graph, step), found = quick.run(graph, step);
+      REQUIRE(found.has_value());
+      for (std::size_t i = 0; i < expected->logits.size(); ++i) CHECK(std::abs(found->logits[i] - expected->logits[i]) < 1e-5);
+      for (OpId id = 0; id < graph.ops().size(); ++id) {
+        CHECK_MESSAGE(found->ops[id].flops == expected->ops[id].flops, graph.op(id).name);
+        CHECK_MESSAGE(found->ops[id].vector_flops == expected->ops[id].vector_flops, graph.op(id).name);
+      }
+    }
+    CHECK(products_run > 0);
+    CHECK(norms_run > 0);
+    CHECK(attentions_run > 0);
+  }
+}
+
+TEST_CASE("executor: the most that is held is weights, caches and a layer's activations") {
+  const ModelConfig model = attention_model();
+  const Step step{.sequences = 2, .new_tokens = 6};
+  const Graph graph = graph_of(model, step);
+  const double all_weights = 8 * count_parameters(graph).total, cache = 8 * 2 * 2 * 6 * 2 * 2 * 4;
+  const auto held = Executor<double>(model, {}, {.keep_weights = true}).run(graph, step), drawn = Executor<double>(model).run(graph, step);
+  CHECK(held->peak_bytes >= all_weights + cache);
+  CHECK(held->peak_bytes <= all_weights + cache + 8 * 12 * (100 + 16 + 48));
+  CHECK(drawn->peak_bytes < held->peak_bytes);
+  CHECK(drawn->peak_bytes > cache);
+}
+
+TEST_CASE("executor: training a few steps makes the loss fall") {
+  const ModelConfig model = routed_model();
+  Step step{.sequences = 2, .new_tokens = 6};
+  step.training = true;
+  const Graph forward = graph_of(model, step), back = backward(forward, Recompute::full, {}), optimizer = optimizer_step(forward, {}, 1, 1);
+  Executor<float> executor(model, {}, {.count = false, .keep_weights = true});
+  CHECK_FALSE(executor.update(optimizer, {}).has_value());
+  std::vector<double> losses;
+  for (int i = 0; i < 20; ++i) {
+    const auto trained = executor.train(forward, back, step);
+    REQUIRE(trained.has_value());
+    losses.push_back(trained->forward.loss);
+    const auto updated = executor.update(optimizer, {.learning_rate = 0.01});
+    REQUIRE(updated.has_value());
+    for (OpId id = 0; id < optimizer.ops().size(); ++id)
+      if (optimizer.op(id).kind == OpKind::elementwise)
+        CHECK(updated->ops[id].flops == work_of(optimizer, optimizer.op(id)).flops);
+  }
+  CHECK(losses.back() < 0.5 * losses.front());
 }
 
 TEST_CASE("executor: a graph beyond the limits is refused with what would help") {

@@ -63,9 +63,9 @@ TEST_CASE("plans: tensor ranks share the work; together they do what one did") {
 
 TEST_CASE("plans: what ranks compute twice is said, in proportion; data ranks compute nothing twice") {
   const auto share = [](const Estimate& e) {
-    for (const std::string& note : e.notes)
-      if (note.starts_with("the plan computes ")) return std::stod(note.substr(18));
-    return 0.0;
+    REQUIRE(e.plan_flops.has_value());
+    CHECK(e.plan_flops->recomputed == 0);
+    return 100 * e.plan_flops->replicated / e.plan_flops->unsharded;
   };
   // 8 key/value heads over 16 ranks are there twice: one more of the 32 + 2 x 8 heads' columns of qkv for each of the 8.
   const std::string pod = "model: llama-3.1-8b\nsystem: h100-superpod\nchips: 16\nworkload: {phase: decode, batch: 32, context: 2048}\n";
@@ -73,6 +73,17 @@ TEST_CASE("plans: what ranks compute twice is said, in proportion; data ranks co
   CHECK(share(with(pod, "{tensor: 16}")) == doctest::Approx(100 * qkv / 2 / all).epsilon(0.5));
   CHECK(share(with(pod, "{tensor: 16}")) > share(with(node, "{tensor: 8}")));
   CHECK(share(with(node, "{data: 8}")) == 0);
+  CHECK_FALSE(estimate_of(node, {"plan={}", "chips=1", "system=h100-sxm"}).plan_flops.has_value());
+}
+
+TEST_CASE("plans: full recomputation repeats the forward pass of the layers, and says so") {
+  const std::string text = "model: gpt2-xl\nsystem: a100-superpod\nchips: 8\nworkload: {phase: train, global_batch: 8, micro_batch: 1, sequence: 1024}\n";
+  const auto flops = [&](const std::string& plan) { return *with(text, plan).plan_flops; };
+  const sim::PlanFlops none = flops("{tensor: 1, data: 8}"), full = flops("{tensor: 1, data: 8, recompute: full}");
+  CHECK(none.recomputed == 0);
+  CHECK(full.unsharded == doctest::Approx(none.unsharded));
+  CHECK(full.recomputed > 0.25 * none.unsharded);   // a third of forward and backward, without the head
+  CHECK(full.recomputed < 0.34 * none.unsharded);
 }
 
 TEST_CASE("plans: data ranks each take their sequences and need no network to serve") {

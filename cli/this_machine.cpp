@@ -1,0 +1,262 @@
+#include "cli/this_machine.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <new>
+
+#include "base/load.hpp"
+#include "base/schema.hpp"
+#include "base/text.hpp"
+#include "cli/kernel_options.hpp"
+#include "kernels/suite/survey.hpp"
+#include "kernels/timing/context.hpp"
+#include "reports/report.hpp"
+#include "sim/this_machine.hpp"
+
+namespace gambrel::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using kernels::Anchor;
+using kernels::KernelCase;
+
+constexpr const char* chip_name = "this-machine";
+constexpr double usual_seconds = 150, quick_seconds = 40;
+constexpr std::array<std::pair<Anchor, Format>, 4> peaks{{{Anchor::fma_f32, Format::fp32}, {Anchor::fma_f64, Format::fp64},
+                                                          {Anchor::fma_bf16, Format::bf16}, {Anchor::fma_int8, Format::int8}}};
+
+/// The first line of a file of the system; "" if it cannot be read.
+std::string first_line(const fs::path& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+/// Data caches of the first CPU, innermost first, as Linux tells them ("32K").
+std::vector<std::pair<std::string, double>> nominal_caches() {
+  std::vector<std::pair<std::string, double>> caches;
+  const fs::path folder = "/sys/devices/system/cpu/cpu0/cache";
+  for (int i = 0; i < 8; ++i) {
+    const fs::path cache = folder / fmt::format("index{}", i);
+    const std::string size = first_line(cache / "size"), type = first_line(cache / "type");
+    if (size.empty() || type == "Instruction") continue;
+    const double unit = size.back() == 'M' ? 1 << 20 : size.back() == 'K' ? 1 << 10 : 1;
+    caches.emplace_back("L" + first_line(cache / "level"), std::strtod(size.c_str(), nullptr) * unit);
+  }
+  if (caches.empty()) caches = {{"L1", 32 << 10}, {"L2", 1 << 20}, {"L3", 16 << 20}};  // not told; capacities are fitted anyway
+  return caches;
+}
+
+double main_memory() { return static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE)); }
+
+std::string fact(const kernels::Context& context, std::string_view name) {
+  const auto found = std::ranges::find(context, name, &kernels::Fact::name);
+  return found == context.end() ? "" : found->value;
+}
+
+/// Peaks first, then working sets from a quarter of the first cache to far beyond the last.
+std::vector<KernelCase> anchor_cases(int threads, double largest) {
+  std::vector<KernelCase> cases;
+  for (const auto& [anchor, format] : peaks)
+    if (kernels::has(anchor)) cases.push_back(kernels::anchor_case(anchor, 0, threads));
+  constexpr double step = 1.25;
+  for (double bytes = 8192; bytes <= largest; bytes *= step)
+    cases.push_back(kernels::anchor_case(Anchor::read, std::floor(bytes / 4096) * 4096, threads));
+  return cases;
+}
+
+/// All rows of one kind: a measurement file, as text.
+struct KindTable {
+  std::string kind, text;
+  std::vector<std::string> versions;
+};
+
+class Calibration {
+ public:
+  Calibration(const Session& session, const ThisMachine& wanted) : session_(session), wanted_(wanted) {}
+
+  int run() {
+    if (const int failed = measure(); failed != done) return failed;
+    if (const int failed = read_chip(); failed != done) return failed;
+    if (const int failed = fit(); failed != done) return failed;
+    return write();
+  }
+
+ private:
+  int measure() {
+    const auto nominal = nominal_caches();
+    std::vector<KernelCase> cases = anchor_cases(wanted_.threads, 8 * nominal.back().second + (64 << 20));
+    const std::size_t anchors = cases.size();
+    rows_ = kernels::survey_cases(wanted_.threads, wanted_.quick);
+    for (const kernels::SurveyCase& row : rows_) cases.push_back(row.kernel);
+    const double seconds = wanted_.seconds > 0 ? wanted_.seconds : wanted_.quick ? quick_seconds : usual_seconds;
+    session_.say(fmt::format("{} kernels at their sizes, about {:.0f} s on {} thread{} if the machine is idle", cases.size(), 1.1 * seconds + 0.06 * static_cast<double>(cases.size()), wanted_.threads, wanted_.threads > 1 ? "s" : ""));
+    std::size_t told = 0;
+    try {
+      measured_ = kernels::survey(cases, {.seconds = seconds, .memory = std::clamp(0.3 * main_memory(), 1e9, 1e10)}, [&](std::size_t now, std::size_t all) {
+        if (10 * now / all == told) return;
+        told = 10 * now / all;
+        session_.say(fmt::format("  measured {} %", 10 * told));
+      });
+    } catch (const std::bad_alloc&) {
+      return session_.report({{{}, "memory is short for the operands that are measured", "close other programs", Fault::environment}});
+    }
+    for (std::size_t i = 0; i < measured_.size(); ++i)
+      if (measured_[i].samples == 0)
+        return session_.report({{{}, fmt::format("{} gave no undisturbed sample", cases[i].name()), "other programs take the CPU: try again, or --seconds for longer", Fault::environment}});
+    describe(cases, anchors, nominal);
+    measured_.erase(measured_.begin(), measured_.begin() + static_cast<std::ptrdiff_t>(anchors));
+    return done;
+  }
+
+  void describe(const std::vector<KernelCase>& cases, std::size_t anchors, const std::vector<std::pair<std::string, double>>& nominal) {
+    const kernels::Context context = kernels::this_context();
+    machine_ = {.cpu = fact(context, "cpu"), .compiler = "g++ " + fact(context, "compiler"), .date = kernels::utc_now().substr(0, 10),
+                .threads = wanted_.threads, .memory = main_memory(), .nominal = nominal};
+    for (std::size_t i = 0; i < anchors; ++i) {
+      const KernelCase& one = cases[i];
+      if (one.anchor == Anchor::read) machine_.points.push_back({one.working_set / wanted_.threads, one.bytes / measured_[i].seconds});
+      else machine_.peaks.emplace_back(std::ranges::find(peaks, one.anchor, &std::pair<Anchor, Format>::first)->second, one.flops / measured_[i].seconds);
+    }
+    machine_.levels = sim::fit_levels(machine_.points, nominal);
+  }
+
+  int read_chip() {
+    document_ = sim::chip_document(machine_);
+    if (Diagnostics problems = validate(document_, "chip"); !problems.empty()) return session_.report(problems);
+    auto chip = hw::read_chip(document_);
+    if (!chip) return session_.report(chip.error());
+    chip_ = std::move(*chip);
+    return done;
+  }
+
+  /// One table a kind, in the order of first appearance.
+  std::vector<KindTable> tables() const {
+    std::vector<KindTable> tables;
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      auto table = std::ranges::find(tables, rows_[i].kind, &KindTable::kind);
+      if (table == tables.end()) {
+        table = tables.insert(table, {rows_[i].kind, "device,kernel,threads,", {}});
+        for (const auto& [name, cell] : rows_[i].cells) table->text += name + ",";
+        table->text += "measured_us,median_us,samples\n";
+      }
+      table->text += fmt::format("{},{},{},", chip_name, rows_[i].kernel.kernel, rows_[i].kernel.threads);
+      for (const auto& [name, cell] : rows_[i].cells) table->text += cell + ",";
+      table->text += fmt::format("{:.5g},{:.5g},{}\n", 1e6 * measured_[i].seconds, 1e6 * measured_[i].median, measured_[i].samples);
+    }
+    return tables;
+  }
+
+  int fit() {
+    const sim::KernelPredictor predictor(chip_, {});
+    calibration_.chip = chip_name;
+    calibration_.models = sim::ModelSet::processor;
+    for (const KindTable& table : tables()) {
+      const std::string file = fmt::format("{}-{}.csv", chip_name, table.kind);
+      files_.emplace_back(file, table.text);
+      const auto rows = read_measured(table, file);
+      if (!rows) return session_.report(rows.error());
+      session_.say(fmt::format("  fitting {}", table.kind));
+      for (sim::HeldOutFit& one : sim::fit_held_out({rows->kind, rows->calls, rows->seconds, rows->keys, file, rows->hash, machine_.date}, predictor)) {
+        tell(one.fit);
+        calibration_.fits.push_back(std::move(one.fit));
+      }
+    }
+    return done;
+  }
+
+  static Result<MeasuredRows> read_measured(const KindTable& table, const std::string& file) {
+    const auto csv = parse_csv(table.text, file);
+    if (!csv) return fail(csv.error());
+    MeasuredRows rows{.kind = *sim::parse_kernel_kind(table.kind), .calls = {}, .seconds = {}, .keys = {}, .file = file};
+    rows.hash = fmt::format("{:016x}", XXH3_64bits(table.text.data(), table.text.size()));
+    const auto reader = sim::RowReader::make(*csv, rows.kind);
+    if (!reader) return fail(reader.error());
+    const std::size_t measured = *csv->column("measured_us");
+    for (const CsvRow& row : csv->rows) {
+      auto call = reader->read(row);
+      if (!call) return fail(call.error());
+      rows.calls.push_back(std::move(*call));
+      rows.seconds.push_back(1e-6 * std::strtod(row.cells[measured].c_str(), nullptr));
+      rows.keys.push_back(reader->key(row));
+    }
+    return rows;
+  }
+
+  void tell(const sim::KernelFit& fit) {
+    report_ += fmt::format("{} {}\n{}{}", sim::to_string(fit.kernel), fit.type, score_line("fitted", fit.fitted), score_line("held out", fit.reported));
+    for (const auto& [regime, score] : fit.regimes) report_ += score_line(fmt::format("  bound by {}", regime), score);
+  }
+
+  int write() {
+    const fs::path out = wanted_.out.empty() ? session_.catalog().writable() : fs::path(wanted_.out);
+    std::error_code failed;
+    for (const char* folder : {"chips", "calibrations", "measurements"}) fs::create_directories(out / folder, failed);
+    if (failed) return session_.report({{{}, fmt::format("cannot make '{}': {}", out.string(), failed.message()), "--out DIR writes elsewhere", Fault::environment}});
+    std::vector<std::pair<fs::path, std::string>> texts{{out / "chips" / fmt::format("{}.yaml", chip_name), to_yaml(document_)},
+                                                        {out / "calibrations" / fmt::format("{}.yaml", chip_name), to_yaml(sim::to_node(calibration_))}};
+    for (const auto& [name, text] : files_) texts.emplace_back(out / "measurements" / name, text);
+    for (const auto& [path, text] : texts) {
+      if (const int code = session_.write_file(path.string(), text); code != done) return code;
+      session_.say(fmt::format("wrote {}", path.string()));
+    }
+    if (const int code = draw(); code != done) return code;
+    return session_.print(summary() + report_);
+  }
+
+  /// The picture shows so many kernels that marks still lie apart.
+  std::vector<sim::MeasuredPoint> points() const {
+    constexpr std::size_t most_marks = 160;
+    const std::size_t step = std::max<std::size_t>(1, rows_.size() / most_marks);
+    std::vector<sim::MeasuredPoint> points;
+    for (std::size_t i = 0; i < rows_.size(); i += step) {
+      const KernelCase& kernel = rows_[i].kernel;
+      const Format math = kernel.type == "bf16" && kernel.kernel == "gemm" ? Format::bf16 : kernel.type == "int8" && kernel.kernel == "gemm" ? Format::int8 : Format::fp32;
+      points.push_back({kernel.name(), rows_[i].kind, math, kernel.flops, kernel.bytes, kernel.working_set, measured_[i].seconds});
+    }
+    return points;
+  }
+
+  int draw() const {
+    if (wanted_.svg.empty() && wanted_.html.empty()) return done;
+    const reports::Report report{"The roofline of this machine, measured", {sim::measured_roofline(machine_, points())}};
+    for (const auto& [path, write] : {std::pair{&wanted_.svg, &reports::write_svg}, {&wanted_.html, &reports::write_html}}) {
+      if (path->empty()) continue;
+      if (const int failed = session_.write_file(*path, write(report)); failed != done) return failed;
+      session_.say(fmt::format("wrote {}", *path));
+    }
+    return done;
+  }
+
+  std::string summary() const {
+    std::string text = fmt::format("{}, {} thread{}\n", machine_.cpu, machine_.threads, machine_.threads > 1 ? "s" : "");
+    for (const auto& [format, rate] : machine_.peaks) text += fmt::format("  {:<5} {:>8.1f} GFLOP/s\n", to_string(format), rate / 1e9);
+    for (const sim::FittedLevel& level : machine_.levels)
+      text += fmt::format("  {:<5} {:>8.1f} GB/s{}\n", level.name, level.bandwidth / 1e9, level.capacity > 0 ? fmt::format("  {:>8.0f} KiB usable", level.capacity / 1024) : "");
+    return text + "\n";
+  }
+
+  const Session& session_;
+  const ThisMachine& wanted_;
+  std::vector<kernels::SurveyCase> rows_;
+  std::vector<kernels::Surveyed> measured_;
+  sim::MachineFigures machine_;
+  Node document_;
+  hw::Chip chip_;
+  sim::Calibration calibration_;
+  std::vector<std::pair<std::string, std::string>> files_;
+  std::string report_;
+};
+
+}  // namespace
+
+int calibrate_this_machine(const Session& session, const ThisMachine& wanted) { return Calibration(session, wanted).run(); }
+
+}  // namespace gambrel::cli

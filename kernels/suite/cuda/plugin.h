@@ -1,0 +1,23 @@
+/* What the CUDA plugin hands over: plain C, so that it is built by another compiler and loaded only where it is wanted. */
+#pragma once
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct gambrel_cuda_kernel {
+  const char *kernel, *type, *version, *library;
+  double m, n, k; /* n alone: elements of a stream */
+  double flops, bytes, tolerance;
+  void* (*prepare)(const struct gambrel_cuda_kernel* row, int small); /* null: no memory; small: the size that error() checks */
+  double (*run)(void* call);                                          /* device seconds by events, negative: failed */
+  double (*error)(void* call);                                        /* of the last run, relative to the largest element */
+  void (*release)(void* call);
+};
+
+/* Returns the CUDA error code of looking for a device, 0 if there is one; then rows and their number and the device's name. */
+int gambrel_cuda_kernels(const struct gambrel_cuda_kernel** rows, int* count, const char** device);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,102 @@
+// Row by row: a row is read from memory once and again from the nearest cache. What does not fill a vector is done last.
+#include <math.h>
+
+#include "kernels/suite/own/functions.hpp"
+#include "kernels/suite/own/vector.hpp"
+
+namespace gambrel::kernels::GAMBREL_WIDTH {
+namespace {
+
+constexpr size_t step = 4 * lanes;
+
+/// Four sums over a row of f(vector), and the rest by f(one element in lane 0 of a vector of `none`).
+template <class F, class Join>
+V over_row(const float* x, size_t n, V none, const F& f, const Join& join) {
+  V s0 = none, s1 = none, s2 = none, s3 = none;
+  size_t i = 0;
+  for (; i + step <= n; i += step) {
+    s0 = join(s0, f(load(x + i))), s1 = join(s1, f(load(x + i + lanes)));
+    s2 = join(s2, f(load(x + i + 2 * lanes))), s3 = join(s3, f(load(x + i + 3 * lanes)));
+  }
+  for (; i + lanes <= n; i += lanes) s0 = join(s0, f(load(x + i)));
+  for (; i < n; ++i) {
+    V one = none;
+    one[0] = f(all(x[i]))[0];
+    s1 = join(s1, one);
+  }
+  return join(join(s0, s1), join(s2, s3));
+}
+
+V add(V a, V b) { return a + b; }
+
+/// y = f(x), element by element, by vectors; the last ones through a vector of their own. Meanwhile the row at `next` is
+/// fetched, so that memory works while this one comes from the cache.
+template <class F>
+void each(size_t n, float* y, const float* next, const F& f) {
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    fetch(next + i);
+    store(y + i, f([&](const float* x) { return load(x + i); }));
+  }
+  if (i == n) return;
+  float last[lanes] = {};
+  store(last, f([&](const float* x) {
+          float part[lanes] = {};
+          memcpy(part, x + i, (n - i) * sizeof(float));
+          return load(part);
+        }));
+  memcpy(y + i, last, (n - i) * sizeof(float));
+}
+
+}  // namespace
+
+void rms_norm(const float* x, const float* gain, float* y, size_t rows, size_t n, float epsilon) {
+  for (size_t row = 0; row < rows; ++row, x += n, y += n) {
+    const float squares = sum(over_row(x, n, V{}, [](V v) { return v * v; }, add));
+    const V scale = all(1.0f / sqrtf(squares / static_cast<float>(n) + epsilon));
+    each(n, y, x + n, [&](const auto& at) { return at(x) * scale * at(gain); });
+  }
+}
+
+void layer_norm(const float* x, const float* gain, const float* bias, float* y, size_t rows, size_t n, float epsilon) {
+  const float count = static_cast<float>(n);
+  for (size_t row = 0; row < rows; ++row, x += n, y += n) {
+    const V mean = all(sum(over_row(x, n, V{}, [](V v) { return v; }, add)) / count);
+    const float squares = sum(over_row(x, n, V{}, [&](V v) { return (v - mean) * (v - mean); }, add));
+    const V scale = all(1.0f / sqrtf(squares / count + epsilon));
+    each(n, y, x + n, [&](const auto& at) { return (at(x) - mean) * scale * at(gain) + at(bias); });
+  }
+}
+
+void softmax(const float* x, float* y, size_t rows, size_t n) {
+  for (size_t row = 0; row < rows; ++row, x += n, y += n) {
+    const V most = all(largest(over_row(x, n, all(x[0]), [](V v) { return v; }, larger)));
+    each(n, y, x + n, [&](const auto& at) { return exponential(at(x) - most); });
+    const V scale = all(1.0f / sum(over_row(y, n, V{}, [](V v) { return v; }, add)));
+    each(n, y, y + n, [&](const auto& at) { return at(y) * scale; });
+  }
+}
+
+void swiglu(const float* x, float* y, size_t rows, size_t n) {
+  for (size_t row = 0; row < rows; ++row, x += 2 * n, y += n)
+    each(n, y, x + 2 * n, [&](const auto& at) {
+      const V gate = at(x), up = at(x + n);
+      return gate * up * reciprocal(1.0f + exponential(-gate));
+    });
+}
+
+// Pairs (i, i + width / 2), as Llama and GPT-NeoX lay them out; tables [rows, width / 2].
+void rotary(const float* x, const float* cosine, const float* sine, float* y, size_t rows, size_t heads, size_t width) {
+  const size_t half = width / 2;
+  for (size_t row = 0; row < rows; ++row, cosine += half, sine += half)
+    for (size_t head = 0; head < heads; ++head, x += width, y += width) {
+      each(half, y, x + 512, [&](const auto& at) { return at(x) * at(cosine) - at(x + half) * at(sine); });
+      each(half, y + half, x + 512 + half, [&](const auto& at) { return at(x + half) * at(cosine) + at(x) * at(sine); });
+    }
+}
+
+void gather(const float* table, const int32_t* index, float* y, size_t rows, size_t n) {
+  for (size_t row = 0; row < rows; ++row, y += n) memcpy(y, table + static_cast<size_t>(index[row]) * n, n * sizeof(float));
+}
+
+}  // namespace gambrel::kernels::GAMBREL_WIDTH

@@ -1,0 +1,189 @@
+// Which sizes the survey visits: for each kernel all regimes that its model tells apart, on a fixed pseudo-random grid.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+#include "kernels/suite/cases.hpp"
+#include "kernels/suite/gemm.hpp"
+#include "kernels/suite/survey.hpp"
+
+namespace gambrel::kernels {
+namespace {
+
+/// Log-uniform draws, the same with every standard library.
+class Draw {
+ public:
+  double between(double low, double high) {
+    const double share = static_cast<double>(engine_()) / 4294967296.0;
+    return low * std::pow(high / low, share);
+  }
+  std::size_t whole(double low, double high, std::size_t step = 1) {
+    const auto value = static_cast<std::size_t>(between(low, high)) / step * step;
+    return std::max(value, step);
+  }
+
+ private:
+  std::mt19937 engine_{20260731};
+};
+
+ProductSize draw_product(Draw& draw, std::size_t i) {
+  switch (i % 5) {
+    case 0: return {i % 15 == 0 ? 1 : draw.whole(2, 65), draw.whole(256, 8192, 64), draw.whole(256, 8192, 64)};
+    case 1: return {i % 15 == 1 ? 1 : draw.whole(2, 17), draw.whole(256, 4096, 64), draw.whole(256, 4096, 64)};
+    case 2: return {draw.whole(65, 2048), draw.whole(768, 6144, 64), draw.whole(768, 6144, 64)};
+    case 3: return {draw.whole(4, 1500), draw.whole(4, 1500), draw.whole(4, 1500)};
+    default: return {8 * draw.whole(1, 192), 8 * draw.whole(1, 192), 8 * draw.whole(1, 192)};
+  }
+}
+
+std::string text(double value) { return fmt::format("{:.0f}", value); }
+
+std::string dtype_of(std::string_view type) { return type == "f32" ? "fp32" : std::string(type); }
+
+/// Left out: what no library of the fast path would call, and would take a seventh of the time.
+bool surveyed(const GemmVersion& version) { return version.version != "eigen"; }
+
+void add_products(std::vector<SurveyCase>& cases, int threads, bool quick) {
+  for (const GemmVersion& version : gemm_versions()) {
+    if (!surveyed(version)) continue;
+    const bool first = version.type == "f32" && version.version == "onednn_packed";  // what models run on
+    for (const ProductSize& size : product_sizes(quick ? 45 : first ? 90 : 60)) {
+      SurveyCase row{.kind = "gemm", .cells = {}, .kernel = gemm_case(version.type, version.version, size.m, size.n, size.k, threads)};
+      row.cells = {{"dtype", dtype_of(version.type)}, {"weight_dtype", dtype_of(version.type)}, {"version", std::string(version.version)}};
+      for (const auto& [name, extent] : row.kernel.sizes) row.cells.emplace_back(name, text(extent));
+      cases.push_back(std::move(row));
+    }
+  }
+}
+
+/// One row of x: weights decide, whatever their format.
+void add_vector_products(std::vector<SurveyCase>& cases, int threads, bool quick) {
+  for (const GemvVersion& version : gemv_versions()) {
+    // The others are products of one row above. In 4-bit integers the operator table charges conversions that are not done.
+    if (!version.version.starts_with("own") || (version.type == "int4" && version.version.ends_with("_dot"))) continue;
+    Draw draw;
+    for (int i = 0; i < (quick ? 14 : 24); ++i) {
+      const std::size_t n = draw.whole(256, 8192, 64), k = draw.whole(256, 8192, 64);
+      SurveyCase row{.kind = "gemm", .cells = {}, .kernel = gemv_case(version.type, version.version, n, k, threads)};
+      const bool integer = version.version.ends_with("_dot");  // x is rounded to 8 bits first
+      row.cells = {{"dtype", integer ? "int8" : "fp32"}, {"weight_dtype", dtype_of(version.type)}, {"version", fmt::format("{}_gemv", version.version)},
+                   {"m", "1"}, {"n", text(static_cast<double>(n))}, {"k", text(static_cast<double>(k))}};
+      cases.push_back(std::move(row));
+    }
+  }
+}
+
+/// An operator on rows: how to make its case, and how many elements of `columns` a row reads and writes.
+struct RowKernel {
+  std::string_view op;
+  double read, written;
+  KernelCase (*make)(std::size_t rows, std::size_t columns, int threads);
+};
+
+constexpr std::size_t head_dim = 64, vocabulary = 16000, experts = 8, top_k = 2;
+
+constexpr RowKernel row_kernels[] = {
+    {"rms_norm", 1, 1, [](std::size_t r, std::size_t c, int t) { return rms_norm_case("own", r, c, t); }},
+    {"layer_norm", 1, 1, [](std::size_t r, std::size_t c, int t) { return layer_norm_case("own", r, c, t); }},
+    {"softmax", 1, 1, [](std::size_t r, std::size_t c, int t) { return softmax_case("own", r, c, t); }},
+    {"activation", 2, 1, [](std::size_t r, std::size_t c, int t) { return swiglu_case("own", r, c, t); }},
+    {"rotary", 1, 1, [](std::size_t r, std::size_t c, int t) { return rotary_case("own", r, c / head_dim, head_dim, t); }},
+    {"embedding", 1, 1, [](std::size_t r, std::size_t c, int t) { return embedding_case("own", r, vocabulary, c, t); }},
+    {"dispatch", top_k, top_k, [](std::size_t r, std::size_t c, int t) { return dispatch_case("own", r, c, experts, top_k, t); }},
+};
+
+void add_rows(std::vector<SurveyCase>& cases, int threads, bool quick) {
+  constexpr double width = 4;
+  for (const RowKernel& kernel : row_kernels) {
+    Draw draw;
+    for (int i = 0; i < (quick ? 16 : 28); ++i) {
+      const std::size_t columns = draw.whole(64, 8192, 64), rows = draw.whole(1, std::min(4096.0, 8e6 / static_cast<double>(columns)));
+      SurveyCase row{.kind = "elementwise", .cells = {}, .kernel = kernel.make(rows, columns, threads)};
+      const double elements = static_cast<double>(rows * columns);
+      row.cells = {{"bytes_read", text(width * kernel.read * elements)}, {"bytes_written", text(width * kernel.written * elements)}, {"dtype", "fp32"},
+                   {"tokens", text(static_cast<double>(rows))}, {"hidden", text(static_cast<double>(columns))}, {"op", std::string(kernel.op)},
+                   {"working_set_bytes", text(row.kernel.working_set)}};
+      cases.push_back(std::move(row));
+    }
+  }
+}
+
+/// Additions and copies of activations are the streams themselves: y = a x + z, and y = x.
+void add_streams(std::vector<SurveyCase>& cases, int threads, bool quick) {
+  constexpr std::pair<const char*, Anchor> streams[] = {{"elementwise", Anchor::triad}, {"kv_append", Anchor::copy}};
+  for (const auto& [op, anchor] : streams) {
+    Draw draw;
+    for (int i = 0; i < (quick ? 16 : 28); ++i) {
+      const double arrays = anchor == Anchor::triad ? 3 : 2, bytes = arrays * 1024 * static_cast<double>(draw.whole(3, 32768));
+      SurveyCase row{.kind = "elementwise", .cells = {}, .kernel = stream_case(anchor, bytes, threads)};
+      row.cells = {{"bytes_read", text(threads * bytes * (arrays - 1) / arrays)}, {"bytes_written", text(threads * bytes / arrays)}, {"dtype", "fp32"},
+                   {"tokens", "1"}, {"hidden", text(threads * bytes / arrays / 4)}, {"op", op}, {"working_set_bytes", text(row.kernel.working_set)}};
+      cases.push_back(std::move(row));
+    }
+  }
+}
+
+HeadShape draw_heads(Draw& draw) {
+  const std::size_t kv_heads = std::size_t{1} << draw.whole(1, 5), group = std::size_t{1} << draw.whole(1, 5);
+  return {.batch = 1, .heads = kv_heads * group, .kv_heads = kv_heads, .head_dim = draw.whole(1, 3) * 64};
+}
+
+std::vector<std::pair<std::string, std::string>> attention_cells(const HeadShape& shape, std::string_view length, double tokens) {
+  return {{"batch_size", text(static_cast<double>(shape.batch))}, {std::string(length), text(tokens)}, {"num_heads", text(static_cast<double>(shape.heads))},
+          {"num_key_value_heads", text(static_cast<double>(shape.kv_heads))}, {"head_dim", text(static_cast<double>(shape.head_dim))},
+          {"attn_dtype", "fp32"}, {"kv_cache_dtype", "fp32"}};
+}
+
+void add_attention(std::vector<SurveyCase>& cases, int threads, bool quick) {
+  Draw draw;
+  const std::size_t count = quick ? 20 : 36;
+  for (std::size_t prefill = 0; prefill < count;) {
+    const HeadShape shape = draw_heads(draw);
+    const std::size_t tokens = draw.whole(16, 1500);
+    const double elements = static_cast<double>(tokens * tokens * shape.heads * shape.head_dim);
+    if (elements > 2e9) continue;
+    cases.push_back({"attention_prefill", attention_cells(shape, "isl", static_cast<double>(tokens)), attention_prefill_case("own", shape, tokens, 0, threads)});
+    ++prefill;
+  }
+  for (std::size_t decode = 0; decode < count; ++decode) {
+    HeadShape shape = draw_heads(draw);
+    shape.batch = std::size_t{1} << draw.whole(1, 4);
+    const std::size_t keys = draw.whole(16, 8192);
+    if (static_cast<double>(shape.batch * keys * shape.kv_heads * shape.head_dim) > 2e7) shape.batch = 1;
+    cases.push_back({"attention_decode", attention_cells(shape, "kv_tokens", static_cast<double>(keys)), attention_decode_case("own", shape, keys, threads)});
+  }
+}
+
+void add_experts(std::vector<SurveyCase>& cases, int threads, bool quick) {
+  Draw draw;
+  for (int i = 0; i < (quick ? 16 : 28); ++i) {
+    const std::size_t tokens = draw.whole(1, 512), hidden = draw.whole(128, 2048, 64), inner = draw.whole(128, 2048, 64);
+    const std::size_t all = std::size_t{1} << (1 + draw.whole(1, 4)), chosen = std::min<std::size_t>(draw.whole(1, 5), all);
+    SurveyCase row{.kind = "moe", .cells = {}, .kernel = expert_ffn_case("onednn_packed", tokens, hidden, inner, all, chosen, threads)};
+    row.cells = {{"dtype", "fp32"}, {"num_tokens", text(static_cast<double>(tokens))}, {"hidden_size", text(static_cast<double>(hidden))},
+                 {"inter_size", text(static_cast<double>(inner))}, {"topk", text(static_cast<double>(chosen))}, {"num_experts", text(static_cast<double>(all))}};
+    cases.push_back(std::move(row));
+  }
+}
+
+}  // namespace
+
+std::vector<ProductSize> product_sizes(std::size_t count) {
+  constexpr double most = 1e9;  // multiply-adds
+  Draw draw;
+  std::vector<ProductSize> sizes;
+  while (sizes.size() < count)
+    if (const ProductSize s = draw_product(draw, sizes.size()); static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k) <= most)
+      sizes.push_back(s);
+  return sizes;
+}
+
+std::vector<SurveyCase> survey_cases(int threads, bool quick) {
+  std::vector<SurveyCase> cases;
+  for (const auto add : {add_products, add_vector_products, add_rows, add_streams, add_attention, add_experts}) add(cases, threads, quick);
+  return cases;
+}
+
+}  // namespace gambrel::kernels

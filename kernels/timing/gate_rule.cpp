@@ -1,0 +1,280 @@
+// The gate's rule, apart from who measures: baseline, confirmation in fresh processes, verdict.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <regex>
+
+#include "kernels/timing/gate.hpp"
+#include "kernels/timing/statistics.hpp"
+
+namespace gambrel::kernels {
+namespace {
+
+/// A kernel on its way through the gate.
+struct Subject {
+  Measurement now;
+  std::vector<Measurement> processes;  ///< all that measured it
+  Standard standard;
+  std::optional<Baseline> baseline;
+  std::string fingerprint;
+  Finding finding;
+  bool recording = false;
+};
+
+Result<void> check_minimum(const GateOptions& options) {
+  for (const auto& [expression, share] : options.minimum) try {
+      std::regex compiled(expression);
+    } catch (const std::regex_error&) {
+      return fail(Diagnostic{{}, fmt::format("'{}' is no regular expression", expression), "as in '^gemm/f32' (ECMAScript)", Fault::usage});
+    }
+  return {};
+}
+
+double minimum_for(const std::string& name, const GateOptions& options) {
+  double minimum = 0;
+  for (const auto& [expression, share] : options.minimum)
+    if (std::regex_search(name, std::regex(expression))) minimum = std::max(minimum, share);
+  return minimum;
+}
+
+std::string percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
+
+std::string sentence(const Subject& s, const GateOptions& options) {
+  const auto slower = [](const Comparison& c) { return fmt::format("{} slower", percent(c.slowdown)); };
+  const Comparison &base = s.finding.against_baseline, &best = s.finding.against_best;
+  switch (s.finding.outcome) {
+    case Outcome::regressed:
+      return fmt::format("{} than the baseline{} (limit {}), in {} processes", slower(base), s.baseline ? " of " + s.baseline->recorded : "", percent(base.limit), s.processes.size());
+    case Outcome::drifted:
+      return fmt::format("{} than the best of the last {} (limit {}), in {} processes", slower(best), options.limits.history, percent(best.limit), s.processes.size());
+    case Outcome::below_minimum:
+      return fmt::format("{} of {}, below the minimum of {}", percent(median_efficiency(s.now)), s.now.anchor.empty() ? "the reference" : s.now.anchor, percent(s.standard.minimum));
+    case Outcome::unmeasured: return fmt::format("{} of {} samples were undisturbed; {} are needed", s.now.clean.size(), s.now.sampled, options.limits.least);
+    case Outcome::noisy:
+      return fmt::format("fresh processes with the same code differ by {}; beyond {} there is no baseline", percent(s.standard.spread), percent(limit_of(options.limits, s.now.memory, 0)));
+    case Outcome::recorded: return options.update_baseline ? "recorded as baseline" : "no baseline for this machine, compiler and environment: recorded";
+    case Outcome::improved: return fmt::format("{} faster than the baseline: --update-baseline keeps that", percent(-base.slowdown / (1 + base.slowdown)));
+    case Outcome::passed: return s.processes.size() > 1 ? fmt::format("slower in one process, not in {}", s.processes.size()) : "";
+  }
+  return "";
+}
+
+class Rule {
+ public:
+  Rule(const Measure& measure, MeasurementStore* store, const GateOptions& options) : measure_(measure), store_(store), options_(options), context_(this_context()) {}
+
+  Result<GateReport> run(const std::vector<std::string>& names) {
+    auto done = check_minimum(options_)
+                    .and_then([&] { return take_first(names); })
+                    .and_then([&] { return look_up(); })
+                    .and_then([&] { return record(); })
+                    .and_then([&] { return confirm(); });
+    if (!done) return fail(std::move(done.error()));
+    return save();
+  }
+
+ private:
+  void say(const std::string& line) const {
+    if (options_.progress) options_.progress(line);
+  }
+
+  /// Measures those in one fresh process more; `each` gets what it found.
+  template <class Each>
+  Result<void> again(const std::vector<Subject*>& subjects, const Each& each) {
+    if (subjects.empty()) return {};
+    std::vector<std::string> names;
+    for (const Subject* subject : subjects) names.push_back(subject->now.name);
+    auto found = measure_(names);
+    if (!found) return fail(std::move(found.error()));
+    for (Subject* subject : subjects) {
+      const auto one = std::ranges::find(*found, subject->now.name, &Measurement::name);
+      if (one == found->end()) continue;
+      subject->processes.push_back(*one);
+      each(*subject, std::move(*one));
+    }
+    return {};
+  }
+
+  std::vector<Subject*> those(auto which) {
+    std::vector<Subject*> chosen;
+    for (Subject& subject : subjects_)
+      if (which(subject)) chosen.push_back(&subject);
+    return chosen;
+  }
+
+  Result<void> take_first(const std::vector<std::string>& names) {
+    say(names.empty() ? "measuring" : fmt::format("measuring {} kernels", names.size()));
+    auto found = measure_(names);
+    if (!found) return fail(std::move(found.error()));
+    for (const std::string& name : names) subjects_.emplace_back().now.name = name;
+    for (Measurement& one : *found) {
+      auto subject = std::ranges::find(subjects_, one.name, [](const Subject& s) { return s.now.name; });
+      if (subject == subjects_.end()) subject = subjects_.emplace(subject);
+      subject->now = std::move(one);
+    }
+    Result<void> done;
+    for (int retry = 0; done && retry < options_.retries; ++retry) {
+      const auto disturbed = those([this](const Subject& s) { return std::ssize(s.now.clean) < options_.limits.least; });
+      if (!disturbed.empty()) say(fmt::format("{} kernels had fewer than {} undisturbed samples; measuring them again", disturbed.size(), options_.limits.least));
+      done = again(disturbed, [](Subject& s, Measurement m) {
+        if (m.clean.size() > s.now.clean.size()) s.now = std::move(m);
+      });
+    }
+    for (Subject& subject : subjects_) subject.processes.assign(1, subject.now);
+    return done;
+  }
+
+  Result<void> look_up() {
+    for (Subject& s : subjects_) {
+      s.fingerprint = fingerprint(context_, s.now);
+      s.standard.minimum = minimum_for(s.now.name, options_);
+      if (!options_.update_baseline) {
+        auto baseline = store_->baseline(s.now.name, s.fingerprint);
+        if (!baseline) return fail(std::move(baseline.error()));
+        s.baseline = std::move(*baseline);
+      }
+      if (s.baseline) {
+        s.standard.pace = s.baseline->pace;
+        s.standard.baseline = speeds_of(s.baseline->measurement, s.standard.pace);
+        s.standard.spread = s.baseline->spread;
+        if (auto best = look_back(s); !best) return best;
+      }
+      s.finding = judge(s.now, s.standard, options_.limits);
+      s.recording = !s.baseline && s.finding.outcome != Outcome::unmeasured;
+    }
+    return {};
+  }
+
+  /// The best of the last passes with its samples, and how much they vary.
+  Result<void> look_back(Subject& s) {
+    auto past = store_->history(s.now.name, s.fingerprint, options_.limits.history);
+    if (!past) return fail(std::move(past.error()));
+    forget_accepted(*past, s);
+    if (past->empty()) return {};
+    std::vector<double> speeds;
+    for (const Past& one : *past) speeds.push_back(one.speed(s.standard.pace));
+    // Processes right after each other agree better than runs of other days.
+    s.standard.spread = std::max(s.standard.spread, noise_of(speeds));
+    const Past* const reached = best_of(*past, s.standard.pace);
+    if (!reached) return {};
+    auto best = store_->measurement(reached->id);
+    if (!best) return fail(std::move(best.error()));
+    s.standard.best = speeds_of(*best, s.standard.pace);
+    return {};
+  }
+
+  /// A baseline that was recorded although the gate would have failed was accepted knowingly: what was before it no
+  /// longer counts. Smaller steps are remembered, for it is them that add up unseen. `past`: the newest first.
+  void forget_accepted(std::vector<Past>& past, const Subject& s) const {
+    const double limit = limit_of(options_.limits, s.now.memory, s.standard.spread);
+    const auto recorded = [](const Past& one) { return one.verdict == to_string(Outcome::recorded); };
+    for (auto one = std::ranges::find_if(past, recorded); one != past.end();) {
+      const auto older = std::find_if(one + 1, past.end(), recorded);
+      if (older != past.end() && older->speed(s.standard.pace) > (1 + limit) * one->speed(s.standard.pace)) {
+        past.erase(one + 1, past.end());
+        return;
+      }
+      one = older;
+    }
+  }
+
+  /// The best that was no luck: recorded, from several processes, or reached by three passes.
+  static const Past* best_of(const std::vector<Past>& past, Pace pace) {
+    constexpr int enough = 3;
+    std::vector<const Past*> order;
+    for (const Past& one : past) order.push_back(&one);
+    std::ranges::stable_sort(order, std::greater{}, [&](const Past* one) { return one->speed(pace); });
+    int seen = 0;
+    for (const Past* one : order)
+      if (++seen >= enough || one->verdict == to_string(Outcome::recorded)) return one;
+    return nullptr;
+  }
+
+  /// What has no baseline is measured by more processes; where they agree, their rounds are the baseline.
+  Result<void> record() {
+    const auto fresh = those([](const Subject& s) { return s.recording; });
+    for (int process = 1; process < options_.baseline_processes && !fresh.empty(); ++process) {
+      say(fmt::format("{} kernels have no baseline: process {} of {}", fresh.size(), process + 1, options_.baseline_processes));
+      if (auto done = again(fresh, [](Subject&, const Measurement&) {}); !done) return done;
+    }
+    for (Subject* s : fresh) {
+      s->now = pooled(s->processes);
+      s->standard.pace = steadier_pace(s->processes);
+      s->standard.spread = spread_of(s->processes, s->standard.pace);
+      s->finding = judge(s->now, s->standard, options_.limits);
+      if (is_failure(s->finding.outcome)) continue;
+      const bool agree = s->standard.spread <= limit_of(options_.limits, s->now.memory, 0);
+      s->finding.outcome = agree ? Outcome::recorded : Outcome::noisy;
+    }
+    return {};
+  }
+
+  Result<void> confirm() {
+    for (int round = 0; round < options_.confirmations; ++round) {
+      const auto accused = those([](const Subject& s) { return !s.recording && is_failure(s.finding.outcome); });
+      for (const Subject* s : accused) say(fmt::format("{}: {}; measured again, {} of {}", s->now.name, sentence(*s, options_), round + 1, options_.confirmations));
+      auto done = again(accused, [this](Subject& s, Measurement m) {
+        const Finding finding = judge(m, s.standard, options_.limits);
+        // The process that speaks best for the kernel counts.
+        if (!is_failure(finding.outcome) || median_speed(m, s.standard.pace) > median_speed(s.now, s.standard.pace)) s.finding = finding, s.now = std::move(m);
+      });
+      if (!done) return done;
+    }
+    return {};
+  }
+
+  Result<GateReport> save() {
+    const auto run = store_->begin_run(context_, "check");
+    if (!run) return fail(run.error());
+    GateReport report{.context = context_, .allow_unmeasured = options_.allow_unmeasured};
+    for (Subject& s : subjects_) {
+      const auto id = store_->save(*run, context_, s.now, to_string(s.finding.outcome));
+      if (!id) return fail(id.error());
+      if (s.finding.outcome == Outcome::recorded)
+        if (auto set = store_->set_baseline(s.fingerprint, *id, s.now.name, s.standard.spread, s.standard.pace); !set) return fail(std::move(set.error()));
+      auto verdict = verdict_of(s);
+      auto past = store_->history(s.now.name, s.fingerprint, 3 * options_.limits.history);
+      if (!past) return fail(std::move(past.error()));
+      verdict.history.assign(past->rbegin(), past->rend());
+      report.verdicts.push_back(std::move(verdict));
+    }
+    return report;
+  }
+
+  Verdict verdict_of(Subject& s) const {
+    return {.outcome = s.finding.outcome,
+            .measurement = s.now,
+            .efficiency = median_efficiency(s.now),
+            .baseline = s.baseline ? median_efficiency(s.baseline->measurement) : 0,
+            .minimum = s.standard.minimum,
+            .against_baseline = s.finding.against_baseline,
+            .against_best = s.finding.against_best,
+            .processes = static_cast<int>(s.processes.size()),
+            .reason = sentence(s, options_)};
+  }
+
+  const Measure& measure_;
+  MeasurementStore* store_;
+  const GateOptions& options_;
+  Context context_;
+  std::vector<Subject> subjects_;
+};
+
+}  // namespace
+
+int GateReport::count(bool (*what)(Outcome)) const {
+  return static_cast<int>(std::ranges::count_if(verdicts, [&](const Verdict& verdict) { return what(verdict.outcome); }));
+}
+
+int GateReport::exit_code() const {
+  constexpr int failed = 1, not_measurable = 5;
+  if (count(is_failure) > 0) return failed;
+  return count(is_unmeasured) > 0 && !allow_unmeasured ? not_measurable : 0;
+}
+
+Result<GateReport> run_gate(const std::vector<std::string>& names, const Measure& measure, MeasurementStore& store, const GateOptions& options) {
+  return Rule(measure, &store, options).run(names);
+}
+
+}  // namespace gambrel::kernels

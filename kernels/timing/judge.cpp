@@ -1,0 +1,92 @@
+#include "kernels/timing/judge.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <iterator>
+
+#include "kernels/timing/statistics.hpp"
+
+namespace gambrel::kernels {
+
+double limit_of(const Limits& limits, bool memory, double spread) {
+  return std::max(memory ? limits.memory : limits.compute, limits.spreads * spread);
+}
+
+Comparison compare(std::span<const double> before, std::span<const double> now, double limit, double chance) {
+  Comparison result{.limit = limit};
+  const double then = median(before), here = median(now);
+  if (then <= 0 || here <= 0) return result;
+  result.slowdown = then / here - 1;
+  result.chance = smaller_by_chance(before, now);
+  const bool testable = std::ssize(before) >= least_clean && std::ssize(now) >= least_clean;
+  result.worse = result.slowdown > limit && (!testable || result.chance < chance);
+  return result;
+}
+
+std::string_view to_string(Outcome outcome) {
+  static constexpr std::array<std::string_view, 8> names{"passed", "improved", "recorded", "unmeasured", "noisy", "regressed", "below_minimum", "drifted"};
+  return names[static_cast<std::size_t>(outcome)];
+}
+
+bool is_failure(Outcome outcome) {
+  return outcome == Outcome::regressed || outcome == Outcome::below_minimum || outcome == Outcome::drifted;
+}
+
+bool is_unmeasured(Outcome outcome) { return outcome == Outcome::unmeasured || outcome == Outcome::noisy; }
+
+Finding judge(const Measurement& now, const Standard& standard, const Limits& limits) {
+  Finding finding;
+  if (std::ssize(now.clean) < limits.least) {
+    finding.outcome = Outcome::unmeasured;
+    return finding;
+  }
+  const std::vector<double> efficiencies = efficiencies_of(now), speeds = speeds_of(now, standard.pace);
+  const double limit = limit_of(limits, now.memory, standard.spread);
+  finding.against_baseline = compare(standard.baseline, speeds, limit, limits.chance);
+  finding.against_best = compare(standard.best, speeds, limit + limits.drift, limits.chance);
+  const bool testable = std::ssize(efficiencies) >= least_clean;
+  const bool below = standard.minimum > 0 && median(efficiencies) < standard.minimum && (!testable || below_by_chance(efficiencies, standard.minimum) < limits.chance);
+  if (finding.against_baseline.worse) finding.outcome = Outcome::regressed;
+  else if (below) finding.outcome = Outcome::below_minimum;
+  else if (finding.against_best.worse) finding.outcome = Outcome::drifted;
+  else if (!standard.baseline.empty() && compare(speeds, standard.baseline, limit, limits.chance).worse) finding.outcome = Outcome::improved;
+  return finding;
+}
+
+double spread_of(std::span<const Measurement> processes, Pace pace) {
+  const double all = median_speed(pooled(processes), pace);
+  if (!(all > 0) || processes.size() < 2) return 0;
+  double squares = 0;
+  for (const Measurement& one : processes) squares += std::pow(median_speed(one, pace) / all - 1, 2);
+  return std::sqrt(squares / static_cast<double>(processes.size() - 1));
+}
+
+Pace steadier_pace(std::span<const Measurement> processes) {
+  const bool clock = std::ranges::all_of(processes, has_clock) && spread_of(processes, Pace::clock) < spread_of(processes, Pace::anchor);
+  return clock ? Pace::clock : Pace::anchor;
+}
+
+double noise_of(std::span<const double> medians) {
+  constexpr double median_step = 0.954;  // sqrt(2) times the 0.75 quantile of the normal distribution
+  const double middle = median(medians);
+  if (medians.size() < 4 || !(middle > 0)) return 0;
+  std::vector<double> steps;
+  for (std::size_t i = 1; i < medians.size(); ++i) steps.push_back(std::abs(medians[i] - medians[i - 1]) / middle);
+  return median(steps) / median_step;
+}
+
+/// Anchors of several processes do not do the same work a run: their times are brought to the first one's.
+Measurement pooled(std::span<const Measurement> processes) {
+  if (processes.empty()) return {};
+  Measurement all = processes.front();
+  for (const Measurement& one : processes.subspan(1)) {
+    all.sampled += one.sampled;
+    const double scale = one.anchor_work > 0 ? all.anchor_work / one.anchor_work : 1;
+    const double clock_scale = one.clock_work > 0 ? all.clock_work / one.clock_work : 1;
+    for (const Round& round : one.clean) all.clean.push_back({round.seconds, scale * round.anchor_seconds, clock_scale * round.clock_seconds});
+  }
+  return all;
+}
+
+}  // namespace gambrel::kernels

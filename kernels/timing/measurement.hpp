@@ -1,0 +1,63 @@
+// One kernel's clean samples beside those of its anchor, and the file form in which processes hand them on.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/node.hpp"
+#include "base/result.hpp"
+
+namespace gambrel::kernels {
+
+/// A kernel's sample and its anchor's, taken right after each other.
+struct Round {
+  double seconds = 0;         ///< of one call
+  double anchor_seconds = 0;  ///< of one run of the anchor; 0: there was no anchor
+  double clock_seconds = 0;   ///< of one run of an FMA loop, the anchor itself where that is one; 0: there was none
+};
+
+/// What a kernel's speed is compared by: its anchor's, which bounds it, or the clock's. The steadier one on a machine
+/// depends on what holds the kernel back: caches shared with others move a copy more than a softmax.
+enum class Pace { anchor, clock };
+std::string_view to_string(Pace pace);
+
+inline constexpr int least_clean = 15;  ///< clean rounds below which a kernel is not measurable
+
+/// What a KernelCase gave. Times are wall times of samples in which no thread was preempted.
+struct Measurement {
+  std::string name;  ///< KernelCase::name(), or what a benchmark calls itself
+  std::string kernel, type, version, library, selected;
+  std::vector<std::pair<std::string, double>> sizes;
+  int threads = 1;
+  double flops = 0, bytes = 0, working_set = 0;  ///< of one call; bytes
+  std::string anchor;      ///< "fma_f32", ...; "" where there was none
+  bool memory = false;     ///< the anchor moves bytes
+  double anchor_work = 0;  ///< FLOPs or bytes of one run, all threads
+  double clock_work = 0;   ///< FLOPs of one run of the clock's loop
+  double calls_per_sample = 0;
+  int sampled = 0;           ///< rounds taken, the preempted ones too
+  std::vector<Round> clean;  ///< the others
+};
+
+/// Seconds of a call, clean sample by clean sample; their median.
+std::vector<double> seconds_of(const Measurement& measurement);
+double median_seconds(const Measurement& measurement);
+
+/// The kernel's rate as a share of its anchor's in the same seconds, sample by sample. Where the case has no work of the
+/// anchor's kind (an empty launch), or there was no anchor, the anchor's time (or 1 s) over the kernel's.
+std::vector<double> efficiencies_of(const Measurement& measurement);
+double median_efficiency(const Measurement& measurement);
+
+/// Speeds by a pace, sample by sample: efficiencies, or calls in the time of a FLOP of the clock's loop.
+std::vector<double> speeds_of(const Measurement& measurement, Pace pace);
+double median_speed(const Measurement& measurement, Pace pace);
+bool has_clock(const Measurement& measurement);
+
+/// {schema_version, measurements: [...]}, units in the names.
+Node to_node(const std::vector<Measurement>& measurements);
+/// Error: not this form, or another version of it.
+Result<std::vector<Measurement>> read_measurements(const Node& document);
+
+}  // namespace gambrel::kernels

@@ -1,0 +1,58 @@
+// A suite's measurements, a row a kernel.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/text.hpp"
+#include "reports/check.hpp"
+#include "reports/format.hpp"
+#include "reports/grid.hpp"
+#include "reports/json.hpp"
+
+namespace gambrel::reports {
+namespace {
+
+using kernels::Measurement;
+
+Grid grid_of(const std::vector<Measurement>& measurements) {
+  double longest = 0;
+  for (const Measurement& m : measurements) longest = std::max(longest, median_seconds(m));
+  const TimeUnit unit = time_unit(longest);
+  Grid grid;
+  grid.headings = {{"kernel", false}, {fmt::format("time {}", unit.name)}, {"GFLOP/s"}, {"GB/s"}, {"efficiency"}, {"of", false}, {"clean"}};
+  for (const Measurement& m : measurements) {
+    const double seconds = median_seconds(m);
+    // Without an anchor it was measured elsewhere, and each row there is a result.
+    const bool measured = std::ssize(m.clean) >= (m.anchor.empty() ? 1 : kernels::least_clean);
+    const auto rate = [&](double work) { return measured && work > 0 ? fixed(1e-9 * work / seconds, 1) : std::string("-"); };
+    grid.rows.push_back({display_name(m.name, 110), measured ? fixed(seconds / unit.seconds, 3) : "-", rate(m.flops), rate(m.bytes), measured ? percent(median_efficiency(m)) : "not measurable", m.anchor,
+                         fmt::format("{}/{}", m.clean.size(), m.sampled)});
+  }
+  return grid;
+}
+
+std::string json(const std::vector<Measurement>& measurements, const kernels::Context& context) {
+  Node root = kernels::to_node(measurements);
+  root.set("context", kernels::to_node(context));
+  for (std::size_t i = 0; i < measurements.size(); ++i) {
+    Node& item = root.find("measurements")->items[i];
+    item.set("median_time_s", number(median_seconds(measurements[i])));
+    item.set("efficiency", number(median_efficiency(measurements[i])));
+    item.set("measurable", Node::of(std::ssize(measurements[i].clean) >= kernels::least_clean));
+  }
+  return to_json(root) + "\n";
+}
+
+}  // namespace
+
+std::string write_measurements(const std::vector<Measurement>& measurements, const kernels::Context& context, TextFormat format, const std::string& device) {
+  switch (format) {
+    case TextFormat::json: return json(measurements, context);
+    case TextFormat::csv: return kernels::to_csv(measurements, device);
+    case TextFormat::markdown: return markdown_grid(grid_of(measurements));
+    case TextFormat::table: break;
+  }
+  return terminal_grid(grid_of(measurements), false);
+}
+
+}  // namespace gambrel::reports

@@ -1,0 +1,110 @@
+// Kernel models of processors: which model and constants a call uses, where its operands come from, what packing costs.
+#include "cpu_support.hpp"
+
+#include "sim/cpu_caches.hpp"
+
+using namespace gambrel;
+using namespace gambrel::sim;
+using namespace gambrel::test;
+
+namespace {
+
+constexpr CacheConstants plain{1, 1, 8, 1, 1, 1, 1};
+
+/// Constants of a model with some of them set.
+std::vector<double> with(const KernelModel& model, std::initializer_list<std::pair<std::string_view, double>> set) {
+  std::vector<double> values = usual_values(model);
+  for (const auto& [name, value] : set)
+    for (std::size_t i = 0; i < values.size(); ++i)
+      if (model.constants[i].name == name) values[i] = value;
+  return values;
+}
+
+}  // namespace
+
+TEST_CASE("cpu models: the chip's kind picks them") {
+  const KernelPredictor cpu(made_up_cpu(), {});
+  CHECK(&cpu.model(KernelKind::gemm) == &cpu_gemm_model);
+  CHECK(&cpu.model(KernelKind::collective) == &collective_model);
+  CHECK(&KernelPredictor(shipped_chip("h100-sxm"), {}).model(KernelKind::gemm) == &gemm_model);
+  for (int kind = 0; kind < kernel_kind_count; ++kind)
+    CHECK(model_of(static_cast<KernelKind>(kind), ModelSet::processor).kind == static_cast<KernelKind>(kind));
+}
+
+TEST_CASE("cpu models: usual values lie within their ranges") {
+  for (int kind = 0; kind < kernel_kind_count; ++kind)
+    for (const Constant& c : model_of(static_cast<KernelKind>(kind), ModelSet::processor).constants)
+      CHECK_MESSAGE((c.low <= c.usual && c.usual <= c.high), c.name);
+}
+
+TEST_CASE("cpu models: the figures of a chip hold its caches, innermost first") {
+  const ChipFigures figures = chip_figures(made_up_cpu());
+  CHECK(figures.caches[0].capacity == 32 * 1024);
+  CHECK(figures.caches[2].capacity == 16 * 1024 * 1024);
+  CHECK(figures.caches[2].bandwidth == 70e9);
+  CHECK(figures.caches[3].bandwidth == 0);
+}
+
+TEST_CASE("cpu models: a byte costs what the level that holds it gives") {
+  const ChipFigures figures = chip_figures(made_up_cpu());
+  CHECK(seconds_per_byte(1e3, figures, plain) == doctest::Approx(1 / 200e9).epsilon(1e-3));
+  CHECK(seconds_per_byte(2e5, figures, plain) == doctest::Approx(1 / 100e9).epsilon(1e-3));
+  CHECK(seconds_per_byte(4e6, figures, plain) == doctest::Approx(1 / 70e9).epsilon(1e-2));
+  CHECK(seconds_per_byte(1e9, figures, plain) == doctest::Approx(1 / 20e9).epsilon(1e-3));
+  ChipFigures bare = figures;
+  bare.caches = {};
+  CHECK(seconds_per_byte(1e4, bare, plain) == doctest::Approx(1 / 20e9));
+}
+
+TEST_CASE("cpu models: weights that a model touches between two calls come from main memory, activations do not") {
+  KernelCall call = cpu_gemm(1, 512, 512);
+  const double alone = movement_seconds(call, chip_figures(made_up_cpu()), plain);
+  call.between = 1e9;
+  const double inside = movement_seconds(call, chip_figures(made_up_cpu()), plain);
+  CHECK(inside == doctest::Approx(alone + 512 * 512 * 4.0 * (1 / 20e9 - seconds_per_byte(call.op.work.bytes(), chip_figures(made_up_cpu()), plain))).epsilon(1e-3));
+}
+
+TEST_CASE("cpu models: OpenBLAS packs what is large, and one row never") {
+  const ChipFigures figures = chip_figures(made_up_cpu());
+  const auto slow = with(cpu_gemm_model, {{"pack_efficiency", 0.01}}), fast = with(cpu_gemm_model, {{"pack_efficiency", 2}});
+  const auto packing = [&](double m, double n, double k) {
+    return cpu_gemm_model.predict(cpu_gemm(m, n, k), figures, slow) - cpu_gemm_model.predict(cpu_gemm(m, n, k), figures, fast);
+  };
+  CHECK(packing(1, 1024, 1024) == doctest::Approx(0));
+  CHECK(packing(16, 16, 512) < 0.01 * packing(64, 512, 512));
+  // x and W once at a hundredth of the first cache's bandwidth.
+  CHECK(packing(64, 1024, 1024) == doctest::Approx(4.0 * (64 * 1024 + 1024 * 1024) / 2e9).epsilon(0.02));
+}
+
+TEST_CASE("cpu models: a version is looked up whole, and left out it is the first one listed") {
+  Calibration calibration{.chip = "made-up-cpu", .fits = {}, .sustained = {}};
+  calibration.models = ModelSet::processor;
+  for (const char* type : {"fp32/first", "fp32/second", "bf16/first"}) calibration.fits.push_back({.kernel = KernelKind::gemm, .type = type, .values = usual_values(cpu_gemm_model)});
+  CHECK(calibration.find(KernelKind::gemm, "fp32/second")->type == "fp32/second");
+  CHECK(calibration.find(KernelKind::gemm, "fp32")->type == "fp32/first");
+  CHECK(calibration.find(KernelKind::gemm, "bf16")->type == "bf16/first");
+  CHECK(calibration.find(KernelKind::gemm, "fp3") == nullptr);
+  CHECK(calibration.find(KernelKind::moe, "fp32") == nullptr);
+}
+
+TEST_CASE("cpu models: a calibration says whose constants it holds, and is read back so") {
+  Calibration calibration{.chip = "made-up-cpu", .fits = {}, .sustained = {}};
+  calibration.models = ModelSet::processor;
+  calibration.fits.push_back({.kernel = KernelKind::gemm, .type = "fp32/onednn_packed", .values = usual_values(cpu_gemm_model)});
+  const Node node = to_node(calibration);
+  CHECK(node.text_or("models", "") == "processor");
+  const auto read = read_calibration(node);
+  REQUIRE(read.has_value());
+  CHECK(read->models == ModelSet::processor);
+  CHECK(read->fits.front().values == calibration.fits.front().values);
+}
+
+TEST_CASE("cpu rows: version and weights' format are the type; operators keep their table's names") {
+  const auto calls = calls_of("dtype,weight_dtype,version,m,n,k\nfp32,int4,own_gemv,1,64,128\nfp32,fp32,,4,64,128\n", KernelKind::gemm);
+  CHECK(processor_type(calls[0], {}) == "fp32-int4/own_gemv");
+  CHECK(processor_type(calls[1], {}) == "fp32");
+  const auto rows = calls_of("bytes_read,bytes_written,tokens,hidden,op,working_set_bytes\n4096,4096,4,256,rotary,0\n4096,4096,4,256,embedding,1000000\n", KernelKind::elementwise);
+  CHECK(cpu_elementwise_model.type_of(rows[0], {}) == "rotary");
+  CHECK(rows[1].op.work.bytes(models::Role::weight) == rows[0].op.work.read_bytes[static_cast<std::size_t>(models::Role::activation)]);
+  CHECK(rows[1].between == 1e6);
+}

@@ -1,0 +1,200 @@
+// Every kernel of the suite equals its reference, at every vector width of this CPU; its work is the operator table's.
+#include "kernels/suite/suite.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <set>
+#include <stdexcept>
+
+#include "kernels/suite/cases.hpp"
+#include "kernels/suite/gemm.hpp"
+#include "kernels/suite/parallel.hpp"
+#include "kernels/suite/support.hpp"
+#include "vectors_support.hpp"
+
+using namespace gambrel::kernels;
+namespace models = gambrel::models;
+
+namespace {
+
+void check_error(const KernelCase& row) {
+  INFO(row.name());
+  if (row.error) CHECK(row.error() < row.tolerance);
+}
+
+/// One row for each kernel, type and version: the sizes at which they are checked are nearly the same.
+std::vector<KernelCase> one_of_each(int threads) {
+  std::vector<KernelCase> rows;
+  std::set<std::string> seen;
+  for (KernelCase& row : cpu_suite({threads}))
+    if (seen.insert(row.kernel + row.type + row.version).second) rows.push_back(std::move(row));
+  return rows;
+}
+
+}  // namespace
+
+TEST_CASE("every kernel equals its reference") {
+  for (const KernelCase& row : cpu_suite({1})) check_error(row);
+}
+
+TEST_CASE("every kernel equals its reference with narrower vectors") {
+  for (const char* width : {"avx2", "scalar"}) {
+    const WithVectors here(width);
+    for (const KernelCase& row : one_of_each(1)) check_error(row);
+  }
+}
+
+TEST_CASE("every kernel equals its reference on two threads") {
+  if (usable_threads() < 2) return;
+  for (const KernelCase& row : one_of_each(2)) check_error(row);
+}
+
+TEST_CASE("attention equals its reference whatever its heads, widths and lengths") {
+  for (const char* width : {"avx512", "avx2", "scalar"}) {
+    const WithVectors here(width);
+    for (const HeadShape& shape : {HeadShape{2, 3, 1, 16}, HeadShape{1, 5, 5, 64}, HeadShape{1, 7, 1, 96}, HeadShape{1, 4, 2, 256}})
+      for (const auto& [queries, past] : {std::pair<std::size_t, std::size_t>{1, 0}, {7, 0}, {64, 64}, {70, 3}}) {
+        check_error(attention_prefill_case("own", shape, queries, past, 1));
+        check_error(attention_decode_case("own", shape, queries + past, 1));
+      }
+  }
+}
+
+TEST_CASE("a cache that threads share gives the same result as one thread's") {
+  const int threads = std::min(usable_threads(), 3);
+  check_error(attention_decode_case("own", {1, 4, 1, 64}, 203, threads));
+  check_error(attention_decode_case("own", {1, 4, 1, 64}, 17, threads));
+}
+
+TEST_CASE("names are unique, work is finite, and what can be timed can be prepared") {
+  std::set<std::string> names;
+  std::vector<int> counts{1};
+  if (usable_threads() > 1) counts.push_back(2);
+  for (const KernelCase& row : cpu_suite(counts)) {
+    INFO(row.name());
+    CHECK(names.insert(row.name()).second);
+    CHECK(row.prepare != nullptr);
+    CHECK(std::isfinite(row.flops + row.bytes + row.working_set));
+    CHECK(row.flops + row.bytes > (row.kernel == "launch" ? -1 : 0));
+  }
+  CHECK(names.contains("gemm/f32/onednn_packed/m512.n512.k512/1t"));
+}
+
+TEST_CASE("no thread count that this process cannot run on is offered") {
+  CHECK(cpu_suite({usable_threads() + 1}).empty());
+  CHECK(cpu_suite({0, -1}).empty());
+}
+
+TEST_CASE("the gate's part of the suite is small: operands below 64 MiB") {
+  std::size_t count = 0;
+  for (const KernelCase& row : cpu_suite({1})) {
+    if (!row.gate) continue;
+    ++count;
+    CHECK(row.working_set < 64 << 20);
+    CHECK(row.error != nullptr);
+  }
+  CHECK(count >= 8);
+}
+
+TEST_CASE("FLOPs and bytes of a row are the operator table's") {
+  const KernelCase gemm = gemm_case("f32", "openblas", 3, 5, 7, 1);
+  CHECK(gemm.flops == 2 * 3 * 5 * 7);
+  CHECK(gemm.bytes == 4 * (3 * 7 + 5 * 7 + 3 * 5));
+  const KernelCase gemv = gemv_case("int4", "own", 32, 64, 1);
+  CHECK(gemv.flops == 2 * 32 * 64);
+  CHECK(gemv.bytes == 32 * 64 / 2 + 32 * 2 * 2 + 4 * (32 + 64));  // nibbles, a bf16 scale for 32 of them, x and y
+  const KernelCase prefill = attention_prefill_case("own", {2, 4, 2, 64}, 10, 5, 1);
+  CHECK(prefill.flops == 2 * 4 * models::score_pairs(10, 5, 0, 0) * 4 * 64);
+  CHECK(prefill.bytes == 4.0 * 2 * (2 * 10 * 4 * 64 + 2 * 15 * 2 * 64));
+  const KernelCase decode = attention_decode_case("own", {1, 4, 2, 64}, 15, 1);
+  CHECK(decode.flops == 4 * 15 * 4 * 64);
+  const KernelCase swiglu = swiglu_case("own", 6, 10, 1);
+  CHECK(swiglu.flops == 5 * 6 * 10);
+  CHECK(swiglu.bytes == 4 * 6 * (20 + 10));
+  const KernelCase norm = rms_norm_case("own", 6, 10, 1);
+  CHECK(norm.flops == 4 * 6 * 10);
+  CHECK(norm.bytes == 4 * (6 * 10 + 10 + 6 * 10));
+  const KernelCase embedding = embedding_case("own", 4, 100, 8, 1);
+  CHECK(embedding.flops == 0);
+  CHECK(embedding.bytes == doctest::Approx(4 * 2 * 4 * 8));
+  const KernelCase experts = expert_ffn_case("onednn_packed", 8, 16, 32, 4, 2, 1);
+  CHECK(experts.flops == 3 * 2.0 * 16 * 32 * 16);
+}
+
+TEST_CASE("efficiency is measured against what bounds the kernel") {
+  CHECK(gemm_case("f32", "onednn", 512, 512, 512, 1).anchor == Anchor::fma_f32);
+  CHECK(gemv_case("f32", "own", 4096, 4096, 1).anchor == Anchor::read);
+  CHECK(rms_norm_case("own", 256, 4096, 1).anchor == Anchor::copy);
+  CHECK(attention_decode_case("own", {1, 8, 8, 128}, 1024, 1).anchor == Anchor::read);
+}
+
+TEST_CASE("a version that is not there is refused by name") {
+  CHECK_THROWS_AS(gemm_case("f32", "cublas", 1, 1, 1, 1), std::invalid_argument);
+  CHECK_THROWS_AS(gemv_case("int3", "own", 16, 64, 1), std::invalid_argument);
+  CHECK_THROWS_AS(rms_norm_case("onednn", 1, 1, 1), std::invalid_argument);
+  const WithVectors narrow("scalar");
+  CHECK_THROWS_AS(gemv_case("int4", "own_dot", 16, 64, 1), std::invalid_argument);
+}
+
+TEST_CASE("an error is relative to the largest element and infinite for what is no number") {
+  const std::vector<double> reference{1, -4, 2};
+  const std::vector<double> near{1, -4.4, 2}, broken{1, std::numeric_limits<double>::quiet_NaN(), 2};
+  CHECK(relative_error(reference, [&](std::size_t i) { return near[i]; }) == doctest::Approx(0.1));
+  CHECK(std::isinf(relative_error(reference, [&](std::size_t i) { return broken[i]; })));
+}
+
+TEST_CASE("bf16 rounds to nearest, ties to even") {
+  CHECK(from_bf16(to_bf16(1.0f)) == 1.0f);
+  CHECK(from_bf16(to_bf16(1.0f + 0x1p-8f)) == 1.0f);                     // a tie: down to even
+  CHECK(from_bf16(to_bf16(1.0f + 3 * 0x1p-8f)) == 1.0f + 4 * 0x1p-8f);  // a tie: up to even
+  CHECK(from_bf16(to_bf16(-3.1415927f)) == -3.140625f);
+}
+
+TEST_CASE("pieces cover everything once, at multiples of the step") {
+  for (const std::size_t n : {0, 1, 15, 16, 17, 100})
+    for (const int parts : {1, 2, 3, 7}) {
+      std::size_t next = 0;
+      for (int i = 0; i < parts; ++i) {
+        const auto [first, last] = piece(n, i, parts, 16);
+        CHECK(first == next);
+        CHECK((last % 16 == 0 || last == n));
+        next = last;
+      }
+      CHECK(next == n);
+    }
+}
+
+TEST_CASE("a parallel region runs each part once and is over when it returns") {
+  for (int round = 0; round < 200; ++round)
+    for (const int threads : {1, 2, 3}) {
+      std::vector<int> ran(static_cast<std::size_t>(threads));
+      parallel(threads, [&](int i) { ++ran[static_cast<std::size_t>(i)]; });
+      CHECK(ran == std::vector<int>(static_cast<std::size_t>(threads), 1));
+    }
+}
+
+TEST_CASE("OpenCL devices say what they are, and their kernels equal the references") {
+  for (const KernelCase& row : opencl_suite()) {
+    check_error(row);
+    CHECK(row.library.starts_with("OpenCL: "));
+    CHECK((row.library.ends_with("(CPU)") || row.library.ends_with("(GPU)") || row.library.ends_with("(accelerator)")));
+    if (row.kernel != "gemv") continue;
+    const auto call = row.prepare();
+    CHECK(call->device_seconds() == 0);
+    call->run();
+    CHECK(call->device_seconds() > 0);
+  }
+}
+
+TEST_CASE("without its plugin the CUDA suite says how to get it") {
+  setenv("GAMBREL_CUDA_PLUGIN", "/nowhere/libgambrel_cuda.so", 1);
+  const auto cases = cuda_suite();
+  unsetenv("GAMBREL_CUDA_PLUGIN");
+  REQUIRE(!cases);
+  CHECK(cases.error().front().fault == gambrel::Fault::environment);
+  CHECK(cases.error().front().hint.find("GAMBREL_CUDA") != std::string::npos);
+}
