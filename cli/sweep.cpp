@@ -94,10 +94,10 @@ class Sweep final : public Verb {
         .and_then([&](sim::SweepFile file) { return sim::RunSpace::open(session.catalog(), std::move(file)); });
   }
 
-  /// Without a file only the front is wanted.
+  /// Without a file or a page only the front is wanted.
   std::string keep_text(const sim::SweepFile& file) const {
     if (!keep_.empty()) return keep_;
-    if (database_.empty() && file.search.kind == "exhaustive" && search_.empty()) return "pareto";
+    if (database_.empty() && html_.empty() && file.search.kind == "exhaustive" && search_.empty()) return "pareto";
     return file.keep.empty() ? "all" : file.keep;
   }
 

@@ -226,8 +226,11 @@ Result<void> read_sections(const Node& document, Run& run) {
     run.fusion.rotary = node->boolean_or("rotary", true);
     if (node->find("activation")) run.fusion.activation = node->boolean_or("activation", true) ? models::Epilogue::all : models::Epilogue::none;
   }
-  if (const Node* node = document.find("placement"))
+  if (const Node* node = document.find("placement")) {
+    if (run.workload.phase == PhaseKind::train)
+      return fail({node->at, "a training step keeps everything in main memory: tiers are for inference", "leave `placement` out; `plan: {zero: 1 to 3}` and `recompute` make room"});
     if (auto read = read_placement(*node, run); !read) return read;
+  }
   if (const Node* node = document.find("overhead"))
     run.host_overhead = parse_quantity<Seconds>(node->text_or("step", "0 s")).value_or(Seconds{0});
   if (const Node* node = document.find("assume"))

@@ -113,6 +113,7 @@ TEST_CASE("run: a system stands for one of its chips, with the system's host beh
 TEST_CASE("run: placement names levels that the machine has, each once") {
   CHECK(run_errors(decode + "placement: {kv_cache: HMB}\n") == "run.yaml:4:23: h100-sxm has no memory level 'HMB' | it has HBM, L2, SMEM, DRAM\n");
   CHECK(run_errors(decode + "placement:\n  weights: [HBM, NVMe]\n") == "run.yaml:5:18: h100-sxm has no memory level 'NVMe' | it has HBM, L2, SMEM, DRAM\n");
+  CHECK(run_errors("model: gpt2\nsystem: h100-sxm\nworkload: {phase: train, global_batch: 1, sequence: 64}\nplacement: {weights: DRAM}\n").starts_with("run.yaml:4:12: a training step keeps everything in main memory"));
   CHECK(run_errors(decode + "placement: {weights: [HBM, DRAM, HBM]}\n") == "run.yaml:4:34: level 'HBM' is listed twice | levels are filled one after the other\n");
   const sim::Run run = run_of(decode + "placement: {weights: HBM, kv_cache: [HBM, DRAM], experts_cold: DRAM}\n");
   CHECK(run.placement.weights == std::vector<std::string>{"HBM"});
