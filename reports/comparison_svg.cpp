@@ -10,6 +10,7 @@
 #include "reports/chart.hpp"
 #include "reports/comparison_grid.hpp"
 #include "reports/format.hpp"
+#include "reports/plot.hpp"
 
 namespace gambrel::reports {
 namespace {
@@ -18,27 +19,9 @@ using sim::ComparisonResult, sim::VariantResult;
 
 constexpr double width = 960, height = 520, left = 76, right = 24, upper = 20, lower = 56;
 
-/// A plot's frame: values -> pixels.
-struct Axis {
-  double low, high, from, to;
-  bool logarithmic;
-  double at(double value) const {
-    const double share = logarithmic ? std::log(value / low) / std::log(high / low) : (value - low) / (high - low);
-    return from + (to - from) * share;
-  }
-};
+using Axis = PlotAxis;
 
-std::string label(double x, double y, std::string_view anchor, std::string_view cls, const std::string& text) {
-  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\" class=\"{}\">{}</text>\n", x, y, anchor, cls, escape_xml(text));
-}
-
-std::string line(std::string_view cls, double x0, double y0, double x1, double y1) {
-  return fmt::format("<path class=\"{}\" fill=\"none\" d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}\"/>\n", cls, x0, y0, x1, y1);
-}
-
-std::string figure(std::string_view description, const std::string& content) {
-  return fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n{}</svg>\n", width, height, escape_xml(description), content);
-}
+std::string figure(std::string_view description, const std::string& content) { return svg_drawing(width, height, description, content); }
 
 // ---- error against speed
 
@@ -66,14 +49,14 @@ std::string pareto_axes(const Axis& x, const Axis& y) {
   std::string out;
   const double step = round_step(x.high - x.low);
   for (double tick = std::ceil(x.low / step) * step; tick <= x.high + 1e-9; tick += step) {
-    out += line("grid", x.at(tick), upper, x.at(tick), height - lower);
-    out += label(x.at(tick), height - lower + 20, "middle", "soft", fmt::format("{:.3g}x", tick));
+    out += svg_line("grid", x.at(tick), upper, x.at(tick), height - lower);
+    out += svg_text(x.at(tick), height - lower + 20, "middle", "soft", fmt::format("{:.3g}x", tick));
   }
   for (const double tick : decades(y.low, y.high)) {
-    out += line("grid", left, y.at(tick), width - right, y.at(tick));
-    out += label(left - 8, y.at(tick) + 4, "end", "soft", fmt::format("{:.3g}%", 100 * tick));
+    out += svg_line("grid", left, y.at(tick), width - right, y.at(tick));
+    out += svg_text(left - 8, y.at(tick) + 4, "end", "soft", fmt::format("{:.3g}%", 100 * tick));
   }
-  out += label((left + width - right) / 2, height - 12, "middle", "ink", "speed over the baseline");
+  out += svg_text((left + width - right) / 2, height - 12, "middle", "ink", "speed over the baseline");
   return out + fmt::format("<text transform=\"translate(18 {:.1f}) rotate(-90)\" text-anchor=\"middle\" class=\"ink\">relative error of the logits</text>\n", (upper + height - lower) / 2);
 }
 
@@ -105,7 +88,7 @@ std::string pareto_marks(const std::vector<Mark>& marks, const Axis& x, const Ax
     taken.push_back({x0, x0 + length, at});
     out += fmt::format("<circle class=\"{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"6\"><title>{}: {:.2f}x, {}</title></circle>\n", m.variant->front ? "best" : "beaten", px, py, escape_xml(name), m.x,
                        decibels(m.variant->error->sqnr_db));
-    out += label(before ? px - 10 : px + 10, at, before ? "end" : "start", "ink halo", name);
+    out += svg_text(before ? px - 10 : px + 10, at, before ? "end" : "start", "ink halo", name);
   }
   return out;
 }
@@ -118,14 +101,14 @@ constexpr std::array<std::string_view, most_traces> trace_classes{"t0", "t1", "t
 std::string roofline_axes(const Chart& c, const Axis& x, const Axis& y) {
   std::string out;
   for (double e = std::ceil(std::log10(c.x_min)); std::pow(10, e) <= c.x_max; ++e) {
-    out += line("grid", x.at(std::pow(10, e)), upper, x.at(std::pow(10, e)), height - lower);
-    out += label(x.at(std::pow(10, e)), height - lower + 20, "middle", "soft", fmt::format("{:g}", std::pow(10, e)));
+    out += svg_line("grid", x.at(std::pow(10, e)), upper, x.at(std::pow(10, e)), height - lower);
+    out += svg_text(x.at(std::pow(10, e)), height - lower + 20, "middle", "soft", fmt::format("{:g}", std::pow(10, e)));
   }
   for (double e = std::ceil(std::log10(c.y_min)); std::pow(10, e) <= c.y_max; ++e) {
-    out += line("grid", left, y.at(std::pow(10, e)), width - right, y.at(std::pow(10, e)));
-    out += label(left - 8, y.at(std::pow(10, e)) + 4, "end", "soft", fmt::format("{:g}T", std::pow(10, e - 12)));
+    out += svg_line("grid", left, y.at(std::pow(10, e)), width - right, y.at(std::pow(10, e)));
+    out += svg_text(left - 8, y.at(std::pow(10, e)) + 4, "end", "soft", fmt::format("{:g}T", std::pow(10, e - 12)));
   }
-  out += label((left + width - right) / 2, height - 12, "middle", "ink", fmt::format("arithmetic intensity, FLOP per byte of {}", display_name(c.main_level, 24)));
+  out += svg_text((left + width - right) / 2, height - 12, "middle", "ink", fmt::format("arithmetic intensity, FLOP per byte of {}", display_name(c.main_level, 24)));
   return out + fmt::format("<text transform=\"translate(18 {:.1f}) rotate(-90)\" text-anchor=\"middle\" class=\"ink\">FLOP/s</text>\n", (upper + height - lower) / 2);
 }
 
@@ -155,8 +138,8 @@ std::string roofs(const ComparisonResult& c, const std::vector<Chart>& charts, c
   std::string out, names;
   for (const auto& [key, l] : lines) {
     const double x0 = x.at(l->x0), y0 = y.at(l->y0), x1 = x.at(l->x1), y1 = y.at(l->y1);
-    out += line(l->memory ? "slope" : "roof", x0, y0, x1, y1);
-    names += l->memory ? slope_name(*l, x0, y0, x1, y1) : label(x1 - 4, y1 - 5, "end", "soft halo", flat_name(c, l->y0));
+    out += svg_line(l->memory ? "slope" : "roof", x0, y0, x1, y1);
+    names += l->memory ? slope_name(*l, x0, y0, x1, y1) : svg_text(x1 - 4, y1 - 5, "end", "soft halo", flat_name(c, l->y0));
   }
   return out + names;
 }
@@ -176,7 +159,7 @@ std::string trace(const ComparisonResult& c, const std::vector<Chart>& charts, c
     const ChartPoint* p = point_of(charts[i], name);
     if (!p || (p->x == start->x && p->y == start->y)) continue;
     const double px = x.at(p->x), py = y.at(p->y);
-    out += line(fmt::format("move {}", cls), x.at(start->x), y.at(start->y), px, py);
+    out += svg_line(fmt::format("move {}", cls), x.at(start->x), y.at(start->y), px, py);
     out += fmt::format("<circle class=\"{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\"><title>{} in {}: {:.3g} FLOP/B, {:.3g} TFLOP/s</title></circle>\n", cls, px, py, escape_xml(display_name(name)),
                        escape_xml(display_name(c.variants[i].name)), p->x, p->y * 1e-12);
   }
@@ -191,7 +174,7 @@ std::string key(const std::vector<std::string>& names) {
   for (std::size_t i = 0; i < names.size(); ++i) {
     const double y = height - lower - 14 - 18 * static_cast<double>(names.size() - 1 - i);
     out += fmt::format("<circle class=\"{} start\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"6\"/>\n", trace_classes[i], width - right - 12, y - 4);
-    out += label(width - right - 26, y, "end", "ink halo", display_name(names[i], 40));
+    out += svg_text(width - right - 26, y, "end", "ink halo", display_name(names[i], 40));
   }
   return out;
 }
