@@ -6,6 +6,7 @@
 #include <cmath>
 #include <ctime>
 #include <filesystem>
+#include <optional>
 
 #include "base/load.hpp"
 #include "base/schema.hpp"
@@ -13,10 +14,10 @@
 #include "cli/this_machine.hpp"
 #include "cli/verbs.hpp"
 #include "kernels/suite/parallel.hpp"
-#include "sim/collective_model.hpp"
-#include "sim/fit_kernel.hpp"
+#include "sim/calibration/fit_kernel.hpp"
+#include "sim/calibration/suite.hpp"
+#include "sim/kernel_models/collective_model.hpp"
 #include "sim/predict.hpp"
-#include "sim/suite.hpp"
 
 namespace gambrel::cli {
 namespace {
@@ -73,21 +74,29 @@ class Calibrate final : public Verb {
     if (!calibration) return session.report(calibration.error());
     const sim::KernelPredictor predictor(chip->chip, chip->book);
     for (const std::string& file : files_) {
-      const auto rows = load_measured(session, file, op_, chip->chip.id);
-      if (!rows) return session.report(rows.error());
-      if (!system_.empty() && !sim::is_transfer(rows->kind))
-        return session.report({{{}, fmt::format("{} holds rows of {}: --system is for collectives", file, sim::to_string(rows->kind)), "--chip for kernels of one chip", Fault::usage}});
-      for (const std::string& name : only_)
-        if (!std::ranges::count(predictor.model(rows->kind).constants, name, &sim::Constant::name))
-          return session.report({{{}, fmt::format("--only: {} has no constant '{}'", sim::to_string(rows->kind), name), "names as in a calibration file", Fault::usage}});
-      session.say(fmt::format("{}: {} rows of {} on {}, {} of other chips or operators", rows->file, rows->calls.size(), sim::to_string(rows->kind), chip->chip.id, rows->elsewhere));
-      fit_rows(session, *rows, *split, predictor, *calibration);
+      const auto kinds = load_measured(session, file, op_, chip->chip.id);
+      if (!kinds) return session.report(kinds.error());
+      for (const MeasuredRows& rows : *kinds) {
+        if (const auto refused = refusal(rows, file, predictor)) return session.report({*refused});
+        session.say(fmt::format("{}: {} rows of {} on {}, {} of other chips or operators", rows.file, rows.calls.size(), sim::to_string(rows.kind), chip->chip.id, rows.elsewhere));
+        fit_rows(session, rows, *split, predictor, *calibration);
+      }
     }
     if (report_.empty()) return session.report({{{}, "nothing was fitted, and nothing is written", "a fit needs two rows more than it has constants; --only fits fewer"}});
     return write(session, *calibration, subject);
   }
 
  private:
+  /// Why rows of this kind are not fitted, as the options stand.
+  std::optional<Diagnostic> refusal(const MeasuredRows& rows, const std::string& file, const sim::KernelPredictor& predictor) const {
+    if (!system_.empty() && !sim::is_transfer(rows.kind))
+      return Diagnostic{{}, fmt::format("{} holds rows of {}: --system is for collectives", file, sim::to_string(rows.kind)), "--chip for kernels of one chip", Fault::usage};
+    for (const std::string& name : only_)
+      if (!std::ranges::count(predictor.model(rows.kind).constants, name, &sim::Constant::name))
+        return Diagnostic{{}, fmt::format("--only: {} has no constant '{}'", sim::to_string(rows.kind), name), "names as in a calibration file", Fault::usage};
+    return std::nullopt;
+  }
+
   int here(const Session& session) {
     if (!chip_.empty() || !system_.empty() || !suite_.empty() || !files_.empty())
       return session.report({{{}, "--this-machine measures for itself", "leave --chip, --system, --suite and --measurements out", Fault::usage}});

@@ -2,18 +2,37 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "cli/verb.hpp"
 #include "kernels/timing/commands.hpp"
 
 namespace gambrel::cli {
 
-/// Google Benchmark's JSON (told by its first character) or CSV with measured_us. Rates are held against anchors that are
-/// timed now, and rows of a kind that estimate-ops knows, with `chip`, against that chip's roofline.
-Result<std::vector<kernels::Measurement>> fed_measurements(const Session& session, const std::string& file, const std::string& op, const std::string& chip);
+/// What a file holds. Its context is the file's and the chip's, not this host's.
+struct Fed {
+  std::vector<kernels::Measurement> measurements;
+  kernels::Context context;
+};
 
-/// One side of --ab: the program of another gambrel build, which measures the same suite, or a line for the shell.
-kernels::Measure build_or_command(const std::string& side, const std::vector<std::string>& check_arguments);
+/// Google Benchmark's JSON (told by its first character, or its name) or CSV with measured_us. Rows of a kind that
+/// estimate-ops knows are held against `chip`'s roofline, if that is given; all else has no reference, only times.
+Result<Fed> fed_measurements(const Session& session, const std::string& file, const std::string& op, const std::string& chip);
+
+/// One side of --ab.
+struct Side {
+  kernels::Measure measure;
+  bool command = false;  ///< a line for the shell: few samples a run
+};
+/// A program that measures for a gate (gambrel itself, with these arguments of `check`, or one that runs a kernels::Gate) is
+/// a build; all else is a command.
+Side build_or_command(const kernels::BenchmarkCommand& command, const std::vector<std::string>& check_arguments);
+
+/// Of what is measured only names that contain the expression. Usage error: `needed`, and there is none.
+kernels::Measure only(kernels::Measure measure, const std::string& filter, bool needed);
+
+/// "KEY=VALUE", several, as facts of a context. Usage error: no such form, a key that is there twice.
+Result<kernels::Context> given_facts(const std::vector<std::string>& facts);
 
 /// Minima and limits from a check file.
 Result<void> read_check_file(const std::string& file, kernels::GateOptions& options);

@@ -1,5 +1,5 @@
 // gambrel compare: variants of a run side by side, speed beside error.
-#include "sim/compare.hpp"
+#include "sim/compare/compare.hpp"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include "cli/run_options.hpp"
 #include "cli/verbs.hpp"
 #include "reports/comparison.hpp"
-#include "sim/read_comparison.hpp"
+#include "sim/compare/read_comparison.hpp"
 
 namespace gambrel::cli {
 namespace {

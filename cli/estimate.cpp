@@ -6,7 +6,7 @@
 #include "reports/report.hpp"
 #include "reports/trace.hpp"
 #include "sim/predict.hpp"
-#include "sim/step_tasks.hpp"
+#include "sim/timeline/step_tasks.hpp"
 
 namespace gambrel::cli {
 namespace {

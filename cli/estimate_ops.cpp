@@ -9,7 +9,7 @@
 #include "cli/kernel_options.hpp"
 #include "cli/network_rows.hpp"
 #include "cli/verbs.hpp"
-#include "sim/systolic.hpp"
+#include "sim/kernel_models/systolic.hpp"
 
 namespace gambrel::cli {
 namespace {

@@ -1,6 +1,7 @@
 // gambrel execute: a run's graph computed on this machine, counted and timed beside what is predicted for it.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
@@ -10,8 +11,9 @@
 #include "cli/kernel_options.hpp"
 #include "cli/run_options.hpp"
 #include "cli/verbs.hpp"
-#include "kernels/scale_model.hpp"
 #include "kernels/suite/fast_table.hpp"
+#include "kernels/timing/peak_watch.hpp"
+#include "kernels/weights/scale_model.hpp"
 #include "reports/execution.hpp"
 
 namespace gambrel::cli {
@@ -43,6 +45,17 @@ models::Step step_of(const sim::Run& run) {
     step.training = true;
   }
   return step;
+}
+
+/// Multiply-adds, and reads of every memory of a processor but the first cache, whose rate is the clock's: working sets of half
+/// of a cache, and of four times the last one.
+std::vector<kernels::Watched> peaks_of(const hw::Chip& chip) {
+  std::vector<kernels::Watched> peaks{{kernels::Anchor::fma_f32}};
+  for (std::size_t i = 0; i + 1 < chip.memory.size(); ++i) {
+    const hw::MemoryLevel& level = chip.memory[i == 0 ? 1 : i];
+    peaks.push_back({kernels::Anchor::read, (i == 0 ? 4 : 0.5) * level.capacity.value / level.instances});
+  }
+  return peaks;
 }
 
 class Execute final : public Verb {
@@ -91,9 +104,13 @@ class Execute final : public Verb {
     const models::ModelConfig model = kernels::scale_model(run.model, layers, fraction);
     const models::Step step = step_of(run);
     const bool fast = kernels_ == "fast";
-    auto measured =
-        kernels::measure_graph(model, models::build(model, {model.dtype, model.precision, run.precision}, step), step, {},
-                               {.fast = fast ? &kernels::fast_table() : nullptr});
+    std::optional<KernelChip> chip;
+    if (const int failed = load_chip(session, chip); failed != Exit::done) return failed;
+    std::optional<kernels::PeakWatch> watch;
+    if (fast && chip && chip->chip.kind == hw::ChipKind::cpu) watch.emplace(peaks_of(chip->chip));
+    kernels::MeasureWith with{.fast = fast ? &kernels::fast_table() : nullptr};
+    if (watch) with.beside = [&] { return watch->visit(); };
+    auto measured = kernels::measure_graph(model, models::build(model, {model.dtype, model.precision, run.precision}, step), step, {}, with);
     if (!measured) return session.report(measured.error());
     const int all = run.model.layer_count(), done = model.layer_count();
     const std::string scaling = fmt::format(
@@ -107,26 +124,52 @@ class Execute final : public Verb {
                                     .measured = std::move(*measured),
                                     .kernels = fast ? kernels::fast_table_text() : "reference kernels",
                                     .process_peak_bytes = process_peak()};
-    if (const int failed = predict(session, run, model, step, report); failed != Exit::done) return failed;
+    if (chip) predict(run, model, step, *chip, watch ? watch->readings() : std::vector<kernels::PeakReading>{}, report);
+    else report.note = "no prediction: `gambrel calibrate --this-machine` measures this machine first";
     return session.print(reports::write_execution(report, *reports::parse_text_format(format_)));
   }
 
-  /// Of what was executed: fp32 throughout.
-  int predict(const Session& session, const sim::Run& run, const models::ModelConfig& model, const models::Step& step,
-              reports::ExecutionReport& report) const {
+  /// The chip to predict for; none if this machine was not calibrated yet.
+  int load_chip(const Session& session, std::optional<KernelChip>& chip) const {
     const std::string name = chip_.empty() ? "this-machine" : chip_;
-    if (chip_.empty() && !session.catalog().has("chips", name)) {
-      report.note = "no prediction: `gambrel calibrate --this-machine` measures this machine first";
-      return Exit::done;
-    }
-    const auto chip = load_kernel_chip(session, name);
-    if (!chip) return session.report(chip.error());
+    if (chip_.empty() && !session.catalog().has("chips", name)) return Exit::done;
+    auto loaded = load_kernel_chip(session, name);
+    if (!loaded) return session.report(loaded.error());
+    chip = std::move(*loaded);
+    return Exit::done;
+  }
+
+  /// Of what was executed: fp32 throughout; by the calibration, and by it at the peaks that were taken beside the runs.
+  void predict(const sim::Run& run, const models::ModelConfig& model, const models::Step& step, const KernelChip& chip,
+               const std::vector<kernels::PeakReading>& readings, reports::ExecutionReport& report) const {
     const DataType fp32 = Format::fp32;
     const models::Precision single{.all = {.weights = fp32, .activations = fp32, .kv_cache = fp32, .accumulate = fp32, .dispatch = fp32, .combine = fp32}, .overrides = {}};
-    report.predicted = sim::predict_execution(models::build(model, {fp32, {}, single}, step), run.workload.routing, chip->chip, chip->book);
-    report.chip = chip->chip.id;
+    const models::Graph graph = models::build(model, {fp32, {}, single}, step);
+    report.predicted = sim::predict_execution(graph, run.workload.routing, chip.chip, chip.book);
+    report.chip = chip.chip.id;
     if (kernels_ != "fast") report.note = "the prediction is of fast kernels; the times are those of plain references";
-    return Exit::done;
+    const bool measurable = std::ranges::all_of(readings, [](const kernels::PeakReading& r) { return r.samples > 0; });
+    if (!measurable) report.note = "no undisturbed sample of the peaks: other programs take the CPU";
+    if (readings.empty() || !measurable) return;
+    report.peaks = beside(chip.chip, readings);
+    sim::PeakRatios ratios;
+    for (const reports::PeakBeside& peak : report.peaks) ratios.memory.push_back(peak.rate / peak.calibrated);
+    ratios.arithmetic = ratios.memory.front();
+    ratios.memory.erase(ratios.memory.begin());
+    ratios.memory.push_back(ratios.arithmetic);  // the first cache
+    report.scaled = sim::predict_execution(graph, run.workload.routing, sim::at_peaks(chip.chip, ratios), chip.book);
+  }
+
+  /// What was taken, beside what the chip's file says: FMA, then its memories from the outermost on.
+  static std::vector<reports::PeakBeside> beside(const hw::Chip& chip, const std::vector<kernels::PeakReading>& readings) {
+    std::vector<reports::PeakBeside> peaks;
+    for (std::size_t i = 0; i < readings.size(); ++i) {
+      const auto& [of, rate, samples] = readings[i];
+      if (of.bytes > 0) peaks.push_back({chip.memory[i - 1].level, of.bytes, rate, sim::calibrated_read_rate(chip, of.bytes)});
+      else if (const hw::ComputeUnit* unit = chip.unit(hw::UnitKind::vector, Format::fp32)) peaks.push_back({"FMA fp32", 0, rate, unit->rate(Format::fp32)->value});
+      else peaks.push_back({"FMA fp32", 0, rate, rate});
+    }
+    return peaks;
   }
 
   std::string file_, layers_, fraction_ = "1", format_ = "table", kernels_ = "fast", chip_;

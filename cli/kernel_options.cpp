@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <filesystem>
@@ -30,9 +31,6 @@ std::string known_name(const Session& session, const std::string& name) {
   const std::string meant = chip_of_device(session, name);
   return meant.empty() ? name : meant;
 }
-
-/// Operators of a file that holds several, by the names such files use.
-std::string kind_name(const std::string& op) { return op == "matmul" ? "gemm" : op; }
 
 Result<sim::KernelKind> kind_for(const CsvTable& table, const std::string& op) {
   if (!op.empty()) {
@@ -88,44 +86,96 @@ Result<hw::System> load_system(const Session& session, const std::string& name) 
   return hw::read_system(*document, chips);
 }
 
-Result<MeasuredRows> load_measured(const Session& session, const std::string& file, const std::string& op, const std::string& chip) {
-  const auto table = load_csv(file);
-  if (!table) return fail(table.error());
-  const auto kind = kind_for(*table, op);
-  if (!kind) return fail(kind.error());
-  const auto reader = sim::RowReader::make(*table, *kind);
-  if (!reader) return fail(reader.error());
-  const auto measured = table->column("measured_us");
-  if (!measured) return fail(Diagnostic{{table->source, 1, 1}, "there is no column 'measured_us'", "measured times in microseconds"});
-  const auto device = table->column("device"), op_column = table->column("op");
-  std::vector<std::pair<std::string, bool>> known;  // device -> is it this chip
-  MeasuredRows rows{.kind = *kind, .file = std::filesystem::path(file).filename().string()};
-  rows.hash = fmt::format("{:016x}", XXH3_64bits(table->source->text.data(), table->source->text.size()));
-  auto is_here = [&](const std::string& name) {
-    for (const auto& [seen, here] : known)
-      if (seen == name) return here;
-    known.emplace_back(name, chip_of_device(session, name) == chip || name == chip);
-    return known.back().second;
-  };
-  for (const CsvRow& row : table->rows) {
-    const bool other_op = op_column && sim::parse_kernel_kind(kind_name(row.cells[*op_column])) && kind_name(row.cells[*op_column]) != sim::to_string(*kind);
-    if (other_op || (device && !is_here(row.cells[*device]))) {
-      ++rows.elsewhere;
-      continue;
+namespace {
+
+/// Reads rows of one kind, those of one chip.
+class MeasuredReader {
+ public:
+  MeasuredReader(const Session& session, const CsvTable& table, std::string file, const std::string& chip) : session_(session), table_(table), chip_(chip) {
+    file_ = std::filesystem::path(file).filename().string();
+    hash_ = fmt::format("{:016x}", XXH3_64bits(table.source->text.data(), table.source->text.size()));
+  }
+
+  Result<MeasuredRows> read(sim::KernelKind kind, const std::vector<const CsvRow*>& wanted) {
+    const auto reader = sim::RowReader::make(table_, kind);
+    if (!reader) return fail(reader.error());
+    const auto measured = table_.column("measured_us"), device = table_.column("device");
+    if (!measured) return fail(Diagnostic{{table_.source, 1, 1}, "there is no column 'measured_us'", "measured times in microseconds"});
+    MeasuredRows rows{.kind = kind, .elsewhere = table_.rows.size() - wanted.size(), .file = file_, .hash = hash_};
+    for (const CsvRow* row : wanted) {
+      if (device && !is_here(row->cells[*device])) {
+        ++rows.elsewhere;
+        continue;
+      }
+      auto call = reader->read(*row);
+      if (!call) return fail(call.error());
+      const auto seconds = time_of(*row, row->cells[*measured]);
+      if (!seconds) return fail(seconds.error());
+      rows.calls.push_back(std::move(*call));
+      rows.seconds.push_back(*seconds);
+      rows.keys.push_back(reader->key(*row));
     }
-    auto call = reader->read(row);
-    if (!call) return fail(call.error());
-    const std::string& cell = row.cells[*measured];
+    return rows;
+  }
+
+ private:
+  bool is_here(const std::string& device) {
+    for (const auto& [seen, here] : known_)
+      if (seen == device) return here;
+    known_.emplace_back(device, chip_of_device(session_, device) == chip_ || device == chip_);
+    return known_.back().second;
+  }
+
+  Result<double> time_of(const CsvRow& row, const std::string& cell) const {
     double us = 0;
     const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), us);
-    if (error != std::errc{} || end != cell.data() + cell.size() || !(us >= 1e-6) || !(us <= 1e12))
-      return fail(Diagnostic{table->at(row), fmt::format("measured_us '{}' is not a positive number", excerpt(cell)), "a time in microseconds"});
-    rows.calls.push_back(std::move(*call));
-    rows.seconds.push_back(us * 1e-6);
-    rows.keys.push_back(reader->key(row));
+    if (error == std::errc{} && end == cell.data() + cell.size() && us >= 1e-6 && us <= 1e12) return us * 1e-6;
+    return fail(Diagnostic{table_.at(row), fmt::format("measured_us '{}' is not a positive number", excerpt(cell)), "a time in microseconds"});
   }
-  if (rows.calls.empty()) return fail(Diagnostic{{table->source, 1, 1}, fmt::format("no row is of {} on {}", sim::to_string(*kind), chip), "look at the columns device and op; a chip's `aliases:` name its devices"});
-  return rows;
+
+  const Session& session_;
+  const CsvTable& table_;
+  std::string chip_, file_, hash_;
+  std::vector<std::pair<std::string, bool>> known_;  // device -> is it this chip
+};
+
+/// The kinds to read with their rows: those that the column `op` names, or all rows as one kind.
+Result<std::vector<sim::KindRows>> kinds_of(const Session& session, const CsvTable& table, const std::string& op) {
+  auto mixed = sim::rows_by_kind(table);
+  if (mixed && op.empty()) {
+    if (const std::string skipped = sim::describe_uncovered(*mixed); !skipped.empty()) session.say(fmt::format("{}: {}", table.source->name, skipped));
+    return std::move(mixed->kinds);
+  }
+  const auto kind = kind_for(table, op);
+  if (!kind) return fail(kind.error());
+  sim::KindRows all{*kind, {}};
+  for (const CsvRow& row : table.rows) all.rows.push_back(&row);
+  if (!mixed) return std::vector{std::move(all)};
+  // An operator that names no kind may be one of the kind that was asked for, unless others name it.
+  for (sim::KindRows& named : mixed->kinds) {
+    if (named.kind == *kind) return std::vector{std::move(named)};
+    std::erase_if(all.rows, [&](const CsvRow* row) { return std::ranges::find(named.rows, row) != named.rows.end(); });
+  }
+  return std::vector{std::move(all)};
+}
+
+}  // namespace
+
+Result<std::vector<MeasuredRows>> load_measured(const Session& session, const std::string& file, const std::string& op, const std::string& chip) {
+  const auto table = load_csv(file);
+  if (!table) return fail(table.error());
+  const auto kinds = kinds_of(session, *table, op);
+  if (!kinds) return fail(kinds.error());
+  MeasuredReader reader(session, *table, file, chip);
+  std::vector<MeasuredRows> all;
+  for (const sim::KindRows& kind : *kinds) {
+    auto rows = reader.read(kind.kind, kind.rows);
+    if (!rows) return fail(std::move(rows.error()));
+    if (!rows->calls.empty()) all.push_back(std::move(*rows));
+  }
+  if (!all.empty()) return all;
+  const std::string what = kinds->size() == 1 ? std::string(sim::to_string(kinds->front().kind)) : "any kind";
+  return fail(Diagnostic{{table->source, 1, 1}, fmt::format("no row is of {} on {}", what, chip), "look at the columns device and op; a chip's `aliases:` name its devices"});
 }
 
 std::string score_line(std::string_view name, const sim::Score& s) {

@@ -5,8 +5,8 @@
 
 #include "cli/verb.hpp"
 #include "hw/system.hpp"
-#include "sim/kernel_predictor.hpp"
-#include "sim/kernel_rows.hpp"
+#include "sim/calibration/kernel_predictor.hpp"
+#include "sim/calibration/kernel_rows.hpp"
 
 namespace gambrel::cli {
 
@@ -36,8 +36,10 @@ struct MeasuredRows {
   std::size_t elsewhere = 0;  ///< rows of other devices or operators
   std::string file, hash;     ///< the file's own name and XXH3-64
 };
-/// `op`: the kind's name, or "" to tell it from the columns. Errors: no column measured_us, no row for the chip.
-Result<MeasuredRows> load_measured(const Session& session, const std::string& file, const std::string& op, const std::string& chip);
+/// One for each kind in the file. `op`: the only kind wanted, or "" to tell kinds from the column `op` or the columns that are
+/// there. Rows of operators that no kind reads are skipped and counted on standard error where `op` names the kinds of the
+/// others; in any other file they are errors. Errors: no column measured_us, no row for the chip.
+Result<std::vector<MeasuredRows>> load_measured(const Session& session, const std::string& file, const std::string& op, const std::string& chip);
 
 /// A row of the tables that calibrate prints: rows, mean, median, 90th percentile and bias of relative errors.
 std::string score_line(std::string_view name, const sim::Score& score);

@@ -24,6 +24,7 @@ class CliOptions final : public Options {
     app_.add_option(std::move(flag), target, std::move(help))->check(CLI::IsMember(std::move(allowed)))->capture_default_str();
   }
   void flag(std::string flag, bool& target, std::string help) override { app_.add_flag(std::move(flag), target, std::move(help)); }
+  void note(const std::string& text) override { app_.footer(text); }
 
  private:
   CLI::App& app_;

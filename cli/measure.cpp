@@ -1,6 +1,10 @@
 // gambrel measure: the kernel suite on this machine, into a measurement store.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <new>
+#include <stdexcept>
+
 #include "base/load.hpp"
 #include "cli/suite_options.hpp"
 #include "cli/verbs.hpp"
@@ -41,7 +45,10 @@ class Measuring final : public Verb {
     if (!measured) return session.report(measured.error());
     if (!csv_.empty())
       if (const int failed = session.write_file(csv_, kernels::to_csv(*measured, device_)); failed != done) return failed;
-    return session.print(reports::write_measurements(*measured, context, *reports::parse_text_format(format_), device_));
+    if (const int failed = session.print(reports::write_measurements(*measured, context, *reports::parse_text_format(format_), device_)); failed != done) return failed;
+    if (!imported_.empty() || std::ranges::any_of(*measured, is_measurable)) return done;
+    session.say("nothing was measurable: other programs take the CPU");
+    return not_measurable;
   }
 
  private:
@@ -74,14 +81,23 @@ class Measuring final : public Verb {
     Diagnostics problems;
     std::size_t finished = 0;
     const kernels::Sampling sampling{.rounds = *rounds, .attempts = 5 * *rounds};
-    auto measured = kernels::run_benchmarks(*chosen, sampling, [&](const Measurement& m) {
-      session.say(fmt::format("{}/{} {}: {} of {} samples undisturbed", ++finished, chosen->size(), m.name, m.clean.size(), m.sampled));
-      if (!store || !problems.empty()) return;
-      if (auto saved = store->save(run, context, m); !saved) problems = std::move(saved.error());
-    });
+    std::vector<Measurement> measured;
+    try {
+      measured = kernels::run_benchmarks(*chosen, sampling, [&](const Measurement& m) {
+        session.say(fmt::format("{}/{} {}: {} of {} samples undisturbed", ++finished, chosen->size(), m.name, m.clean.size(), m.sampled));
+        if (!store || !problems.empty()) return;
+        if (auto saved = store->save(run, context, m); !saved) problems = std::move(saved.error());
+      });
+    } catch (const std::bad_alloc&) {
+      return fail(Diagnostic{{}, "memory is short for the operands that are measured", "--filter chooses fewer or smaller kernels", Fault::environment});
+    } catch (const std::runtime_error& e) {  // a device refused, or a kernel is wrong
+      return fail(Diagnostic{{}, e.what(), "--filter leaves it out", Fault::environment});
+    }
     if (!problems.empty()) return fail(std::move(problems));
     return measured;
   }
+
+  static bool is_measurable(const Measurement& m) { return std::ssize(m.clean) >= kernels::least_clean; }
 
   Result<std::vector<Measurement>> import(kernels::MeasurementStore* store, const kernels::Context& context) const {
     auto measured = read_text(imported_, largest_csv).and_then([this](const std::string& text) { return kernels::from_csv(text, imported_); });

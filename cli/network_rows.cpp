@@ -9,9 +9,9 @@
 #include "base/schema.hpp"
 #include "base/text.hpp"
 #include "cli/kernel_options.hpp"
-#include "sim/kernel_predictor.hpp"
-#include "sim/kernel_rows.hpp"
-#include "sim/network.hpp"
+#include "sim/calibration/kernel_predictor.hpp"
+#include "sim/calibration/kernel_rows.hpp"
+#include "sim/network/network.hpp"
 
 namespace gambrel::cli {
 namespace {

@@ -10,8 +10,9 @@
 
 namespace gambrel::cli {
 
-/// The cases of suite cpu, opencl or cuda; "1,2" threads. Errors: nothing here runs that suite; a thread count that is
-/// none or more than may be used.
+/// The cases of suite cpu, opencl or cuda; "1,2" threads. Each is held against its reference when it is prepared, which
+/// throws std::runtime_error if it is wrong. Errors: nothing here runs that suite; a thread count that is none or more than
+/// may be used.
 Result<std::vector<kernels::KernelCase>> suite_cases(const std::string& suite, const std::string& threads);
 
 /// The whole text as a finite number.

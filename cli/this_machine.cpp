@@ -16,8 +16,9 @@
 #include "cli/kernel_options.hpp"
 #include "kernels/suite/survey.hpp"
 #include "kernels/timing/context.hpp"
+#include "reports/machine.hpp"
 #include "reports/report.hpp"
-#include "sim/this_machine.hpp"
+#include "sim/calibration/this_machine.hpp"
 
 namespace gambrel::cli {
 namespace {
@@ -27,7 +28,7 @@ using kernels::Anchor;
 using kernels::KernelCase;
 
 constexpr const char* chip_name = "this-machine";
-constexpr double usual_seconds = 150, quick_seconds = 40;
+constexpr double usual_seconds = 200, quick_seconds = 40;
 constexpr std::array<std::pair<Anchor, Format>, 4> peaks{{{Anchor::fma_f32, Format::fp32}, {Anchor::fma_f64, Format::fp64},
                                                           {Anchor::fma_bf16, Format::bf16}, {Anchor::fma_int8, Format::int8}}};
 
@@ -75,7 +76,7 @@ std::vector<KernelCase> anchor_cases(int threads, double largest) {
 /// All rows of one kind: a measurement file, as text.
 struct KindTable {
   std::string kind, text;
-  std::vector<std::string> versions;
+  std::vector<double> apart;  ///< how far two halves of each row's visits differ
 };
 
 class Calibration {
@@ -100,7 +101,7 @@ class Calibration {
     session_.say(fmt::format("{} kernels at their sizes, about {:.0f} s on {} thread{} if the machine is idle", cases.size(), 1.1 * seconds + 0.06 * static_cast<double>(cases.size()), wanted_.threads, wanted_.threads > 1 ? "s" : ""));
     std::size_t told = 0;
     try {
-      measured_ = kernels::survey(cases, {.seconds = seconds, .memory = std::clamp(0.3 * main_memory(), 1e9, 1e10)}, [&](std::size_t now, std::size_t all) {
+      measured_ = kernels::survey(cases, {.seconds = seconds, .memory = std::clamp(0.12 * main_memory(), 1e9, 1e10)}, [&](std::size_t now, std::size_t all) {
         if (10 * now / all == told) return;
         told = 10 * now / all;
         session_.say(fmt::format("  measured {} %", 10 * told));
@@ -108,12 +109,20 @@ class Calibration {
     } catch (const std::bad_alloc&) {
       return session_.report({{{}, "memory is short for the operands that are measured", "close other programs", Fault::environment}});
     }
-    for (std::size_t i = 0; i < measured_.size(); ++i)
-      if (measured_[i].samples == 0)
-        return session_.report({{{}, fmt::format("{} gave no undisturbed sample", cases[i].name()), "other programs take the CPU: try again, or --seconds for longer", Fault::environment}});
+    // A peak or a bandwidth is everybody's; of the kernels most have to be there.
+    for (std::size_t i = 0; i < anchors; ++i)
+      if (measured_[i].samples == 0) return unmeasured(cases[i].name());
     describe(cases, anchors, nominal);
     measured_.erase(measured_.begin(), measured_.begin() + static_cast<std::ptrdiff_t>(anchors));
+    const std::vector<std::string> without = kernels::leave_out_unmeasured(rows_, measured_);
+    if (without.size() > rows_.size()) return unmeasured(fmt::format("{} and {} other kernels", without.front(), without.size() - 1));
+    if (!without.empty()) session_.say(fmt::format("{} of {} kernels gave no undisturbed sample and are left out: {}", without.size(), without.size() + rows_.size(), fmt::join(without, ", ")));
     return done;
+  }
+
+  int unmeasured(const std::string& what) const {
+    session_.report({{{}, fmt::format("{} gave no undisturbed sample", what), "other programs take the CPU: try again, or --seconds for longer", Fault::environment}});
+    return not_measurable;
   }
 
   void describe(const std::vector<KernelCase>& cases, std::size_t anchors, const std::vector<std::pair<std::string, double>>& nominal) {
@@ -145,11 +154,12 @@ class Calibration {
       if (table == tables.end()) {
         table = tables.insert(table, {rows_[i].kind, "device,kernel,threads,", {}});
         for (const auto& [name, cell] : rows_[i].cells) table->text += name + ",";
-        table->text += "measured_us,median_us,samples\n";
+        table->text += "measured_us,median_us,samples,apart\n";
       }
       table->text += fmt::format("{},{},{},", chip_name, rows_[i].kernel.kernel, rows_[i].kernel.threads);
       for (const auto& [name, cell] : rows_[i].cells) table->text += cell + ",";
-      table->text += fmt::format("{:.5g},{:.5g},{}\n", 1e6 * measured_[i].seconds, 1e6 * measured_[i].median, measured_[i].samples);
+      table->text += fmt::format("{:.5g},{:.5g},{},{:.4f}\n", 1e6 * measured_[i].seconds, 1e6 * measured_[i].median, measured_[i].samples, measured_[i].apart);
+      table->apart.push_back(measured_[i].apart);
     }
     return tables;
   }
@@ -164,8 +174,12 @@ class Calibration {
       const auto rows = read_measured(table, file);
       if (!rows) return session_.report(rows.error());
       session_.say(fmt::format("  fitting {}", table.kind));
-      for (sim::HeldOutFit& one : sim::fit_held_out({rows->kind, rows->calls, rows->seconds, rows->keys, file, rows->hash, machine_.date}, predictor)) {
-        tell(one.fit);
+      for (sim::HeldOutFit& one : sim::fit_held_out({rows->kind, rows->calls, rows->seconds, rows->keys, file, rows->hash, machine_.date, table.apart}, predictor)) {
+        tell(one);
+        if (auto same = sim::as_own_kind(one.fit)) {
+          report_ += fmt::format("{} {}\n  the same constants\n", sim::to_string(same->kernel), same->type);
+          calibration_.fits.push_back(std::move(*same));
+        }
         calibration_.fits.push_back(std::move(one.fit));
       }
     }
@@ -190,9 +204,11 @@ class Calibration {
     return rows;
   }
 
-  void tell(const sim::KernelFit& fit) {
+  void tell(const sim::HeldOutFit& held_out) {
+    const sim::KernelFit& fit = held_out.fit;
     report_ += fmt::format("{} {}\n{}{}", sim::to_string(fit.kernel), fit.type, score_line("fitted", fit.fitted), score_line("held out", fit.reported));
     for (const auto& [regime, score] : fit.regimes) report_ += score_line(fmt::format("  bound by {}", regime), score);
+    report_ += score_line("two halves of visits", held_out.apart);
   }
 
   int write() {
@@ -226,13 +242,15 @@ class Calibration {
 
   int draw() const {
     if (wanted_.svg.empty() && wanted_.html.empty()) return done;
-    const reports::Report report{"The roofline of this machine, measured", {sim::measured_roofline(machine_, points())}};
-    for (const auto& [path, write] : {std::pair{&wanted_.svg, &reports::write_svg}, {&wanted_.html, &reports::write_html}}) {
-      if (path->empty()) continue;
-      if (const int failed = session_.write_file(*path, write(report)); failed != done) return failed;
-      session_.say(fmt::format("wrote {}", *path));
-    }
-    return done;
+    const sim::Estimate roofline = sim::measured_roofline(machine_, points());
+    const auto write = [&](const std::string& path, const auto& text) {
+      if (path.empty()) return static_cast<int>(done);
+      if (const int failed = session_.write_file(path, text()); failed != done) return failed;
+      session_.say(fmt::format("wrote {}", path));
+      return static_cast<int>(done);
+    };
+    if (const int failed = write(wanted_.svg, [&] { return reports::write_svg({"The roofline of this machine, measured", {roofline}}); }); failed != done) return failed;
+    return write(wanted_.html, [&] { return reports::write_machine_html(machine_, roofline); });
   }
 
   std::string summary() const {

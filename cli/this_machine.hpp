@@ -14,7 +14,8 @@ struct ThisMachine {
   double seconds = 0;         ///< of timing; 0: as long as it usually needs
   int threads = 1;
 };
-/// Exit code: `environment` if memory is short, a kernel gave no clean sample, or a file cannot be written.
+/// Exit code: `environment` if memory is short or a file cannot be written; `not_measurable` if a peak, a bandwidth or most
+/// kernels gave no clean sample.
 int calibrate_this_machine(const Session& session, const ThisMachine& wanted);
 
 }  // namespace gambrel::cli

@@ -8,9 +8,9 @@
 #include "cli/verbs.hpp"
 #include "reports/suite.hpp"
 #include "reports/validation.hpp"
-#include "sim/fit_kernel.hpp"
+#include "sim/calibration/fit_kernel.hpp"
+#include "sim/calibration/suite.hpp"
 #include "sim/predict.hpp"
-#include "sim/suite.hpp"
 
 namespace gambrel::cli {
 namespace {
@@ -42,9 +42,9 @@ class Validate final : public Verb {
     if (!split) return session.report(split.error());
     const auto chip = load_kernel_chip(session, chip_);
     if (!chip) return session.report(chip.error());
-    const auto rows = load_measured(session, file_, op_, chip->chip.id);
-    if (!rows) return session.report(rows.error());
-    const reports::Validation validation = validate(*rows, *split, *chip);
+    const auto kinds = load_measured(session, file_, op_, chip->chip.id);
+    if (!kinds) return session.report(kinds.error());
+    const reports::Validation validation = validate(*kinds, *split, *chip);
     if (!html_.empty())
       if (const int failed = session.write_file(html_, reports::write_validation_html(validation)); failed != done) return failed;
     if (const int failed = session.print(reports::write_validation(validation, *reports::parse_text_format(format_))); failed != done) return failed;
@@ -73,18 +73,28 @@ class Validate final : public Verb {
     return judge(session, sim::score_of(*sets).score, most, "no row was predicted", "the rows' problems stand in the output");
   }
 
-  static reports::Validation validate(const MeasuredRows& rows, const sim::Split& split, const KernelChip& chip) {
+  /// Of several kinds, types are named with theirs: "softmax fp32".
+  static reports::Validation validate(const std::vector<MeasuredRows>& kinds, const sim::Split& split, const KernelChip& chip) {
     const sim::KernelPredictor predictor(chip.chip, chip.book);
-    reports::Validation v{.title = fmt::format("{} on {}: {}", sim::to_string(rows.kind), chip.chip.id, rows.file)};
+    const bool several = kinds.size() > 1;
+    const MeasuredRows& first = kinds.front();
+    reports::Validation v{.title = fmt::format("{} on {}: {}", several ? fmt::format("{} kinds of kernel", kinds.size()) : std::string(sim::to_string(first.kind)), chip.chip.id, first.file)};
+    for (const MeasuredRows& rows : kinds) {
+      add_rows(v, rows, split, predictor, several ? fmt::format("{} ", sim::to_string(rows.kind)) : "");
+      const std::string from = provenance(rows, predictor);
+      v.provenance += several ? fmt::format("{}{}: {}", v.provenance.empty() ? "" : "; ", sim::to_string(rows.kind), from) : from;
+    }
+    v.groups = groups_of(v.rows);
+    return v;
+  }
+
+  static void add_rows(reports::Validation& v, const MeasuredRows& rows, const sim::Split& split, const sim::KernelPredictor& predictor, const std::string& before_type) {
     for (std::size_t i = 0; i < rows.calls.size(); ++i) {
       if (!split.holds(rows.keys[i])) continue;
       const sim::KernelPrediction p = predictor.predict(rows.calls[i]);
       const std::string_view type = predictor.model(rows.kind).type_of(rows.calls[i], predictor.figures());
-      v.rows.push_back({rows.keys[i], std::string(type), std::string(p.bound), p.seconds, rows.seconds[i], was_fitted(rows, i, type, predictor)});
+      v.rows.push_back({rows.keys[i], fmt::format("{}{}", before_type, type), std::string(p.bound), p.seconds, rows.seconds[i], was_fitted(rows, i, type, predictor)});
     }
-    v.provenance = provenance(rows, predictor);
-    v.groups = groups_of(v.rows);
-    return v;
   }
 
   /// A row is the fit's if its calibration was made from a file of that name or content and its key is in the fitted part.

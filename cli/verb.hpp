@@ -24,6 +24,8 @@ class Options {
   virtual void option(std::string flag, std::vector<std::string>& target, std::string help) = 0;
   virtual void choice(std::string flag, std::string& target, std::vector<std::string> allowed, std::string help) = 0;
   virtual void flag(std::string flag, bool& target, std::string help) = 0;
+  /// Text below the options in --help.
+  virtual void note(const std::string&) {}
 };
 
 /// What verbs act on: the configuration folder, standard output, the diagnostics' stream.

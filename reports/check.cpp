@@ -25,7 +25,7 @@ constexpr std::size_t name_width = 110;  // sizes stand at the end
 std::string change(const Verdict& v) { return v.baseline > 0 && v.efficiency > 0 ? fmt::format("{:+.1f}%", 100 * v.against_baseline.slowdown) : "-"; }
 std::string share(double value) { return value > 0 ? percent(value) : "-"; }
 
-std::string chance(const Verdict& v) { return v.baseline > 0 ? fmt::format("{:.2g}", v.against_baseline.chance) : "-"; }
+std::string chance(const Verdict& v) { return v.baseline > 0 && std::isfinite(v.against_baseline.chance) ? fmt::format("{:.2g}", v.against_baseline.chance) : "-"; }
 
 std::string words(Outcome outcome) {
   std::string text(to_string(outcome));
@@ -49,13 +49,22 @@ Grid grid_of(const GateReport& report) {
   return grid;
 }
 
+/// What the kernels run on, as one line.
+std::string libraries(const GateReport& report, bool markdown) {
+  std::vector<kernels::Measurement> named;
+  for (const Verdict& v : report.verdicts) named.push_back({.library = v.measurement.library});
+  const std::string all = libraries_of(named);
+  return all.empty() ? "" : fmt::format("libraries: {}\n", markdown ? escape_markdown(all) : all);
+}
+
 bool remarkable(const Verdict& v) { return !v.reason.empty() && v.outcome != Outcome::passed && v.outcome != Outcome::recorded; }
 
 std::string table(const GateReport& report) {
   std::string text = terminal_grid(grid_of(report), false) + "\n";
   for (const Verdict& v : report.verdicts)
     if (remarkable(v)) text += fmt::format("{}: {}: {}\n", words(v.outcome), printable(v.measurement.name), v.reason);
-  return text + check_summary(report) + "\n";
+  for (const std::string& name : report.missing) text += fmt::format("no longer there: {}\n", printable(name));
+  return text + libraries(report, false) + check_summary(report) + "\n";
 }
 
 /// Ten blocks for 100 %; the baseline's place is marked.
@@ -94,7 +103,10 @@ std::string markdown(const GateReport& report) {
                         change(v), v.baseline > 0 ? percent(v.against_baseline.limit) : "-", sparkline(v));
   for (const Verdict& v : report.verdicts)
     if (remarkable(v)) text += fmt::format("\n- **{}**: {}", escape_markdown(v.measurement.name), escape_markdown(v.reason));
-  return text + "\n\nEfficiency: the kernel's rate over that of a reference measured in the same seconds.\n";
+  for (const std::string& name : report.missing) text += fmt::format("\n- **{}**: had a baseline, and is no longer there", escape_markdown(name));
+  text += "\n\nEfficiency: the kernel's rate over that of a reference measured in the same seconds.\n";
+  const std::string all = libraries(report, true);
+  return all.empty() ? text : text + "\n" + all;
 }
 
 /// GitHub's escapes (actions/toolkit, core/src/command.ts): of a message, and of a property.
@@ -116,6 +128,8 @@ std::string github(const GateReport& report) {
     const std::string_view level = is_failure(v.outcome) ? "error" : is_unmeasured(v.outcome) ? (report.allow_unmeasured ? "notice" : "warning") : "notice";
     text += fmt::format("::{} title={}::{}\n", level, workflow_text("gambrel check: " + words(v.outcome), true), workflow_text(v.measurement.name + ": " + v.reason, false));
   }
+  for (const std::string& name : report.missing)
+    text += fmt::format("::notice title={}::{}\n", workflow_text("gambrel check: no longer there", true), workflow_text(name, false));
   return text + table(report);
 }
 
@@ -134,6 +148,7 @@ Node verdict_node(const Verdict& v) {
   node.set("processes", number(v.processes));
   node.set("clean_samples", number(static_cast<double>(v.measurement.clean.size())));
   node.set("samples", number(v.measurement.sampled));
+  node.set("library", shown(v.measurement.library));
   node.set("selected", shown(v.measurement.selected));
   Node& history = node.set("history", Node::sequence());
   for (const kernels::Past& past : v.history) {
@@ -151,6 +166,8 @@ std::string json(const GateReport& report) {
   root.set("context", kernels::to_node(report.context));
   Node& list = root.set("kernels", Node::sequence());
   for (const Verdict& v : report.verdicts) list.append(verdict_node(v));
+  Node& missing = root.set("missing", Node::sequence());
+  for (const std::string& name : report.missing) missing.append(shown(name));
   return to_json(root) + "\n";
 }
 
@@ -164,7 +181,7 @@ std::optional<CheckFormat> parse_check_format(std::string_view name) {
 }
 
 std::string check_summary(const GateReport& report) {
-  std::string text = fmt::format("{} kernels:", report.verdicts.size());
+  std::string text = fmt::format("{} kernel{}:", report.verdicts.size(), report.verdicts.size() == 1 ? "" : "s");
   for (const Outcome outcome : {Outcome::regressed, Outcome::below_minimum, Outcome::drifted, Outcome::unmeasured, Outcome::noisy, Outcome::passed, Outcome::improved, Outcome::recorded}) {
     const auto count = std::ranges::count(report.verdicts, outcome, &Verdict::outcome);
     if (count > 0) text += fmt::format("{} {} {}", text.ends_with(':') ? "" : ",", count, words(outcome));

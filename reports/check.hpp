@@ -13,7 +13,8 @@ namespace gambrel::reports {
 enum class CheckFormat { table, json, github, markdown };
 std::optional<CheckFormat> parse_check_format(std::string_view name);
 
-/// JSON: {schema_version, exit_code, context, kernels: [{name, verdict, efficiency, baseline, slowdown, limit, ...}]}.
+/// JSON: {schema_version, exit_code, context, kernels: [{name, verdict, efficiency, baseline, slowdown, limit, ...}],
+/// missing: [names that had a baseline, and are no longer there]}.
 /// Markdown: a row a kernel with its efficiency as a bar and its history as a small chart.
 std::string write_check(const kernels::GateReport& report, CheckFormat format);
 
@@ -22,6 +23,10 @@ std::string write_check_html(const kernels::GateReport& report);
 
 /// One line: "12 kernels: 10 passed, 2 recorded".
 std::string check_summary(const kernels::GateReport& report);
+
+/// "oneDNN 2.6.3; OpenCL: NAME (CPU)": what the kernels run on and by, each once, in the order of first appearance; "" if
+/// all are gambrel's own.
+std::string libraries_of(const std::vector<kernels::Measurement>& measurements);
 
 /// A suite's measurements: time, rates, efficiency, clean samples. JSON is the form that read_measurements takes, with
 /// medians and the context added; CSV is a measurement file of chip `device`.

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "reports/report.hpp"
-#include "sim/compare.hpp"
+#include "sim/compare/compare.hpp"
 
 namespace gambrel::reports {
 

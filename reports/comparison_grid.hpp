@@ -6,7 +6,7 @@
 
 #include "reports/grid.hpp"
 #include "reports/summary.hpp"
-#include "sim/compare.hpp"
+#include "sim/compare/compare.hpp"
 
 namespace gambrel::reports {
 

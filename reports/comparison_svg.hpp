@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "sim/compare.hpp"
+#include "sim/compare/compare.hpp"
 
 namespace gambrel::reports {
 

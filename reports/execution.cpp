@@ -20,6 +20,7 @@ using kernels::MeasuredOp;
 struct Line {
   MeasuredOp op;
   sim::PredictedOp predicted;
+  double scaled_s = 0;  ///< 0: no peaks were taken
   bool has_prediction = false;
 };
 
@@ -32,15 +33,17 @@ void add(Line& total, const Line& line) {
   total.predicted.bytes += line.predicted.bytes;
   total.predicted.seconds += line.predicted.seconds;
   total.predicted.roofline += line.predicted.roofline;
+  total.scaled_s += line.scaled_s;
 }
 
 /// The operators in the graph's order, then their sum.
 std::vector<Line> lines_of(const ExecutionReport& report) {
   std::vector<Line> lines;
-  Line total{.op = {.name = "total"}, .predicted = {}, .has_prediction = report.predicted.has_value()};
+  Line total{.op = {.name = "total"}, .predicted = {}, .scaled_s = 0, .has_prediction = report.predicted.has_value()};
   for (std::size_t i = 0; i < report.measured.ops.size(); ++i) {
-    Line line{.op = report.measured.ops[i], .predicted = {}};
+    Line line{.op = report.measured.ops[i], .predicted = {}, .scaled_s = 0};
     if (report.predicted) line.predicted = report.predicted->ops[i], line.has_prediction = line.predicted.seconds > 0;
+    if (report.scaled) line.scaled_s = report.scaled->ops[i].seconds;
     add(total, line);
     lines.push_back(std::move(line));
   }
@@ -51,16 +54,49 @@ std::vector<Line> lines_of(const ExecutionReport& report) {
 double rate(const MeasuredOp& op) { return op.seconds > 0 ? op.flops / op.seconds : 0; }
 double per(double a, double b) { return b > 0 ? a / b : 0; }
 double ratio(const Line& line) { return per(line.predicted.seconds, line.op.seconds); }
+double scaled_ratio(const Line& line) { return per(line.scaled_s, line.op.seconds); }
 double fraction(const Line& line) { return per(line.predicted.roofline, line.op.seconds); }
 double intensity(const Line& line) { return per(line.predicted.flops, line.predicted.bytes); }
 
-std::vector<std::string> cells(const Line& line, const TimeUnit& unit, bool predicted) {
+/// Share of the measured time whose kernels a calibration has measured, and the kinds of the others.
+struct Coverage {
+  double share = 0;
+  std::vector<std::string_view> others;
+};
+Coverage coverage(const ExecutionReport& report) {
+  Coverage result;
+  double all = 0, covered = 0;
+  for (const Line& line : lines_of(report)) {
+    if (line.op.kind.empty()) continue;
+    all += line.op.seconds;
+    if (line.has_prediction && line.predicted.provenance <= sim::Provenance::calibrated) covered += line.op.seconds;
+    else if (std::ranges::find(result.others, line.op.kind) == result.others.end()) result.others.push_back(line.op.kind);
+  }
+  result.share = per(covered, all);
+  return result;
+}
+
+std::string peaks_line(const ExecutionReport& report) {
+  if (!report.predicted) return "";
+  const Coverage covered = coverage(report);
+  std::string text = fmt::format("covered by measured kernels: {:.1f} % of the time{}", 100 * covered.share, covered.others.empty() ? "" : "; by the plain roofline:");
+  for (const std::string_view kind : covered.others) text += fmt::format(" {}", kind);
+  if (report.peaks.empty()) return text + "\n";
+  text += "\npeaks in these seconds / calibrated:";
+  for (const PeakBeside& peak : report.peaks)
+    text += fmt::format("{} {} {:.1f} / {:.1f} {}", &peak == report.peaks.data() ? "" : ",", printable(peak.name), peak.rate / 1e9, peak.calibrated / 1e9, peak.bytes > 0 ? "GB/s" : "GFLOP/s");
+  return text + "\n";
+}
+
+std::vector<std::string> cells(const Line& line, const TimeUnit& unit, bool predicted, bool scaled) {
   const MeasuredOp& op = line.op;
   std::vector<std::string> row{display_name(op.name), std::string(op.kind), fmt::format("{:.0f}", op.executions), prefixed(op.flops), prefixed(op.bytes),
                                fixed(op.seconds / unit.seconds, 2), op.flops > 0 ? fixed(rate(op) / 1e9, 2) : "-"};
   if (!predicted) return row;
-  if (!line.has_prediction) return row.insert(row.end(), {"-", "-", "-", "-"}), row;
-  row.insert(row.end(), {fixed(line.predicted.seconds / unit.seconds, 2), fixed(ratio(line), 2), fixed(intensity(line), 2), fmt::format("{:.0f} %", 100 * fraction(line))});
+  if (!line.has_prediction) return row.insert(row.end(), scaled ? 5 : 4, "-"), row;
+  row.insert(row.end(), {fixed(line.predicted.seconds / unit.seconds, 2), fixed(ratio(line), 2)});
+  if (scaled) row.push_back(fixed(scaled_ratio(line), 2));
+  row.insert(row.end(), {fixed(intensity(line), 2), fmt::format("{:.0f} %", 100 * fraction(line))});
   return row;
 }
 
@@ -86,11 +122,14 @@ std::string table(const ExecutionReport& report) {
   grid.headings = {
       {"operator", false}, {"kind", false}, {"executions"}, {"FLOP"}, {"B"}, {fmt::format("time {}", unit.name)},
       {"GFLOP/s"}};
-  if (predicted) grid.headings.insert(grid.headings.end(), {{fmt::format("predicted {}", unit.name)}, {"pred/meas"}, {"FLOP/B"}, {"of roofline"}});
-  for (const Line& line : lines_of(report)) grid.rows.push_back(cells(line, unit, predicted));
+  const bool scaled = report.scaled.has_value();
+  if (predicted) grid.headings.insert(grid.headings.end(), {{fmt::format("predicted {}", unit.name)}, {"pred/meas"}});
+  if (scaled) grid.headings.push_back({"at peaks now"});
+  if (predicted) grid.headings.insert(grid.headings.end(), {{"FLOP/B"}, {"of roofline"}});
+  for (const Line& line : lines_of(report)) grid.rows.push_back(cells(line, unit, predicted, scaled));
   grid.total_row = true;
-  return fmt::format("{}: {}\n{}\n{}{}\n{}", printable(report.run), printable(report.model), printable(report.scaling),
-                     times_line(report), memory_line(report), terminal_grid(grid, false));
+  return fmt::format("{}: {}\n{}\n{}{}\n{}{}", printable(report.run), printable(report.model), printable(report.scaling),
+                     times_line(report), memory_line(report), terminal_grid(grid, false), peaks_line(report));
 }
 
 Node op_node(const Line& line) {
@@ -108,6 +147,7 @@ Node op_node(const Line& line) {
   if (!line.has_prediction) return node;
   for (auto [key, value] : {std::pair{"predicted_s", line.predicted.seconds}, {"ratio", ratio(line)}, {"intensity", intensity(line)}, {"roofline_s", line.predicted.roofline}, {"roofline_fraction", fraction(line)}})
     node.set(key, Node::of(value));
+  if (line.scaled_s > 0) node.set("scaled_s", Node::of(line.scaled_s)), node.set("scaled_ratio", Node::of(scaled_ratio(line)));
   if (op.kind.empty()) return node;
   node.set("bound", Node::of(line.predicted.bound));
   node.set("provenance", Node::of(to_string(line.predicted.provenance)));
@@ -125,6 +165,20 @@ Node memory_node(const ExecutionReport& report) {
   return node;
 }
 
+Node peaks_node(const ExecutionReport& report) {
+  Node peaks = Node::sequence();
+  for (const PeakBeside& peak : report.peaks) {
+    Node node = Node::mapping();
+    node.set("name", Node::of(peak.name));
+    if (peak.bytes > 0) node.set("working_set_bytes", Node::of(peak.bytes));
+    node.set(peak.bytes > 0 ? "bytes_per_s" : "flops_per_s", Node::of(peak.rate));
+    node.set(peak.bytes > 0 ? "calibrated_bytes_per_s" : "calibrated_flops_per_s", Node::of(peak.calibrated));
+    node.set("ratio", Node::of(per(peak.rate, peak.calibrated)));
+    peaks.append(std::move(node));
+  }
+  return peaks;
+}
+
 std::string json(const ExecutionReport& report) {
   Node root = Node::mapping();
   root.set("schema_version", Node::of(static_cast<double>(schema_version)));
@@ -138,6 +192,8 @@ std::string json(const ExecutionReport& report) {
   if (!report.chip.empty()) root.set("chip", Node::of(report.chip));
   if (!report.note.empty()) root.set("note", Node::of(report.note));
   root.set("memory", memory_node(report));
+  if (report.predicted) root.set("covered", Node::of(coverage(report).share));
+  if (!report.peaks.empty()) root.set("peaks", peaks_node(report));
   std::vector<Line> lines = lines_of(report);
   root.set("total", op_node(lines.back()));
   lines.pop_back();
@@ -154,12 +210,13 @@ std::string csv_text(const std::string& text) {
 }
 
 std::string csv(const ExecutionReport& report) {
-  std::string text = "operator,kind,executions,flops,bytes,measured_s,predicted_s,ratio,intensity,roofline_fraction\n";
+  std::string text = "operator,kind,executions,flops,bytes,measured_s,predicted_s,ratio,intensity,roofline_fraction,scaled_s,scaled_ratio\n";
   for (const Line& line : lines_of(report)) {
     const MeasuredOp& op = line.op;
     text += fmt::format("{},{},{:.0f},{:.10g},{:.10g},{:.6g}", csv_text(op.name), op.kind, op.executions, op.flops, op.bytes, op.seconds);
-    if (line.has_prediction) text += fmt::format(",{:.6g},{:.4g},{:.4g},{:.4g}\n", line.predicted.seconds, ratio(line), intensity(line), fraction(line));
-    else text += ",,,,\n";
+    if (line.has_prediction) text += fmt::format(",{:.6g},{:.4g},{:.4g},{:.4g}", line.predicted.seconds, ratio(line), intensity(line), fraction(line));
+    else text += ",,,,";
+    text += line.scaled_s > 0 ? fmt::format(",{:.6g},{:.4g}\n", line.scaled_s, scaled_ratio(line)) : ",,\n";
   }
   return text;
 }

@@ -43,16 +43,29 @@ std::string json(const std::vector<Measurement>& measurements, const kernels::Co
   return to_json(root) + "\n";
 }
 
+/// What a reader of the table has to know besides: that a device is a CPU, for one.
+std::string footer(const std::vector<Measurement>& measurements, bool markdown) {
+  const std::string libraries = libraries_of(measurements);
+  return libraries.empty() ? "" : fmt::format("\nlibraries: {}\n", markdown ? escape_markdown(libraries) : libraries);
+}
+
 }  // namespace
+
+std::string libraries_of(const std::vector<Measurement>& measurements) {
+  std::vector<std::string> seen;
+  for (const Measurement& m : measurements)
+    if (!m.library.empty() && std::ranges::find(seen, m.library) == seen.end()) seen.push_back(m.library);
+  return printable(fmt::format("{}", fmt::join(seen, "; ")));
+}
 
 std::string write_measurements(const std::vector<Measurement>& measurements, const kernels::Context& context, TextFormat format, const std::string& device) {
   switch (format) {
     case TextFormat::json: return json(measurements, context);
     case TextFormat::csv: return kernels::to_csv(measurements, device);
-    case TextFormat::markdown: return markdown_grid(grid_of(measurements));
+    case TextFormat::markdown: return markdown_grid(grid_of(measurements)) + footer(measurements, true);
     case TextFormat::table: break;
   }
-  return terminal_grid(grid_of(measurements), false);
+  return terminal_grid(grid_of(measurements), false) + footer(measurements, false);
 }
 
 }  // namespace gambrel::reports

@@ -6,7 +6,7 @@
 
 #include "reports/report.hpp"
 #include "reports/validation.hpp"
-#include "sim/suite.hpp"
+#include "sim/calibration/suite.hpp"
 
 namespace gambrel::reports {
 

@@ -89,10 +89,19 @@ std::string grid_lines(const Pixels& px) {
   return out + labels;
 }
 
-std::string slope_name(const ChartLine& line, std::string_view style, double x0, double y0, double x1, double y1) {
+/// Slopes so near to each other that their names would overlap write them one behind the other.
+double along(const Chart& chart, const ChartLine& line) {
+  constexpr double near = 1.45, step = 0.24;
+  double share = 0.06;
+  for (const ChartLine& other : chart.lines)
+    if (other.memory && !other.name_below && !line.name_below && other.y0 > line.y0 && other.y0 / line.y0 < near) share += step;
+  return std::min(share, 0.8);
+}
+
+std::string slope_name(const ChartLine& line, std::string_view style, double share, double x0, double y0, double x1, double y1) {
   const double angle = std::atan2(y1 - y0, x1 - x0) * 180 / std::numbers::pi;
-  return fmt::format("<g transform=\"translate({:.1f} {:.1f}) rotate({:.1f})\">", x0 + 0.06 * (x1 - x0),
-                     y0 + 0.06 * (y1 - y0), angle) +
+  return fmt::format("<g transform=\"translate({:.1f} {:.1f}) rotate({:.1f})\">", x0 + share * (x1 - x0),
+                     y0 + share * (y1 - y0), angle) +
          text_at(0, line.name_below ? 15 : -6, "halo fill-" + line.bound_class, style, line.label) + "</g>\n";
 }
 
@@ -114,7 +123,7 @@ std::string roof(const Pixels& px, const ChartLine& line) {
       "<path class=\"roof line-{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"2\" d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}\"/>\n",
       line.bound_class, colour, x0, y0, x1, y1);
   const std::string style = fmt::format("fill=\"{}\" font-size=\"12\"", colour);
-  if (line.memory) return path + slope_name(line, style, x0, y0, x1, y1);
+  if (line.memory) return path + slope_name(line, style, along(px.chart, line), x0, y0, x1, y1);
   const auto ridge = std::ranges::find(px.chart.ridges, line.y0, &Ridge::y);
   return path + flat_name(line, style, ridge == px.chart.ridges.end() ? x0 : px.x(ridge->x), x1, y1);
 }
@@ -165,21 +174,30 @@ std::string ridge_mark(const Pixels& px, const Ridge& ridge) {
       px.x(ridge.x), px.y(ridge.y), escape_xml(ridge.label));
 }
 
-/// Which colour and shape is which bound, with its share of the time.
+/// Kernels measured one by one have no shares of a run.
+bool has_shares(const Chart& chart) { return std::ranges::any_of(chart.bounds, [](const BoundShare& b) { return b.share > 0; }); }
+
+/// Which colour and shape is which bound, with its share of the time; what does not fit stands on a second line.
 std::string legend(const Pixels& px) {
   std::string out;
-  double x = left + 8;
-  const double y = px.top + svg_height - 22;
+  double x = left + 8, y = px.top + svg_height - 22;
+  const auto wrap = [&](double needed) {
+    if (x + needed > svg_width - right + 30 && x > left + 8) x = left + 8, y += 18;
+  };
   for (const BoundShare& b : px.chart.bounds) {
+    const std::string text = has_shares(px.chart) ? fmt::format("bound by {}: {} of the time", display_name(b.bound, 20), percent(b.share)) : fmt::format("bound by {}", display_name(b.bound, 20));
+    const double needed = 50 + 6.6 * static_cast<double>(display_width(text));
+    wrap(needed);
     out += shape(b.bound_class, x, y - 4, 6) +
            fmt::format(" class=\"fill-{}\" fill=\"{}\"/>\n", b.bound_class, colour_of(b.bound_class));
-    const std::string text = fmt::format("bound by {}: {} of the time", display_name(b.bound, 20), percent(b.share));
     out += text_at(x + 14, y, "ink", fmt::format("{} font-size=\"13\"", ink), text);
-    x += 50 + 6.6 * static_cast<double>(display_width(text));
+    x += needed;
   }
-  if (px.chart.left_out > 0)
-    out += text_at(svg_width - right, y, "soft", fmt::format("{} font-size=\"12\" text-anchor=\"end\"", soft_ink),
-                   fmt::format("{} operators without arithmetic not drawn", px.chart.left_out));
+  if (px.chart.left_out > 0) {
+    const std::string text = fmt::format("{} operators without arithmetic not drawn", px.chart.left_out);
+    wrap(6.2 * static_cast<double>(text.size()));
+    out += text_at(svg_width - right, y, "soft", fmt::format("{} font-size=\"12\" text-anchor=\"end\"", soft_ink), text);
+  }
   return out;
 }
 
@@ -216,7 +234,8 @@ std::string svg_chart(const Chart& chart, const std::string& title, const std::s
   out += text_at(left, top + 28, "ink", fmt::format("{} font-size=\"18\" font-weight=\"600\"", ink),
                  display_name(title, 80));
   out += text_at(left, top + 48, "soft", soft_ink,
-                 "Each mark is an operator: where it stands under the roofs; its area is its share of the time");
+                 has_shares(chart) ? "Each mark is an operator: where it stands under the roofs; its area is its share of the time"
+                                   : "Each mark is a kernel at one size: where it stands under the roofs");
   return out + plot(px) + legend(px) + "</g>\n";
 }
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "sim/timeline.hpp"
+#include "sim/timeline/timeline.hpp"
 
 namespace gambrel::reports {
 

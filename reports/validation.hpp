@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "reports/report.hpp"
-#include "sim/score.hpp"
+#include "sim/calibration/score.hpp"
 
 namespace gambrel::reports {
 

@@ -5,10 +5,10 @@
 #include <vector>
 
 #include "sim/estimate.hpp"
-#include "sim/network.hpp"
-#include "sim/stage_kinds.hpp"
-#include "sim/step_template.hpp"
-#include "sim/timeline.hpp"
+#include "sim/network/network.hpp"
+#include "sim/timeline/stage_kinds.hpp"
+#include "sim/timeline/step_template.hpp"
+#include "sim/timeline/timeline.hpp"
 
 namespace gambrel::sim {
 

@@ -9,10 +9,10 @@
 
 #include "base/data_type.hpp"
 #include "base/quantity.hpp"
-#include "sim/pools.hpp"
+#include "sim/plan/pools.hpp"
 #include "sim/sites.hpp"
-#include "sim/step.hpp"
-#include "sim/timeline.hpp"
+#include "sim/timeline/step.hpp"
+#include "sim/timeline/timeline.hpp"
 
 namespace gambrel::sim {
 

@@ -3,8 +3,9 @@
 
 #include <vector>
 
+#include "hw/chip.hpp"
 #include "models/graph.hpp"
-#include "sim/kernel_predictor.hpp"
+#include "sim/calibration/kernel_predictor.hpp"
 
 namespace gambrel::sim {
 
@@ -23,7 +24,22 @@ struct PredictedGraph {
   double peak_bytes() const { return weight_bytes + cache_bytes + activation_bytes; }
 };
 
-/// `graph` in the formats that are executed. Weights and KV cache come back after one pass over the whole graph.
+/// What a chip reaches now over what its file states: of all arithmetic (and the clock that first caches run at), and of each
+/// memory in the order of Chip::memory.
+struct PeakRatios {
+  double arithmetic = 1;
+  std::vector<double> memory;
+};
+
+/// The chip at other peaks: a calibration's constants are shares of peaks, so that they hold for it too.
+hw::Chip at_peaks(hw::Chip chip, const PeakRatios& ratios);
+
+/// B/s that a chip's memories give to reads of a working set of so many bytes, again and again, by soft steps from level to level
+/// as they were fitted (sim/calibration/this_machine.hpp). Memories of the chip's file, outermost first.
+double calibrated_read_rate(const hw::Chip& chip, double bytes);
+
+/// `graph` in the formats that are executed. Weights and KV cache come back after one pass over the whole graph, a residual
+/// after what was touched since it was used last.
 PredictedGraph predict_execution(const models::Graph& graph, const models::Routing& routing, const hw::Chip& chip, const CalibrationBook& book);
 
 }  // namespace gambrel::sim

@@ -3,7 +3,7 @@
 
 #include "base/result.hpp"
 #include "sim/estimate.hpp"
-#include "sim/network.hpp"
+#include "sim/network/network.hpp"
 #include "sim/run.hpp"
 
 namespace gambrel::sim {

@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "sim/cost_model.hpp"
-#include "sim/network.hpp"
+#include "sim/network/network.hpp"
 #include "sim/refine.hpp"
 
 namespace gambrel::sim {

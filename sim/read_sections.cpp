@@ -8,8 +8,8 @@
 #include "base/load.hpp"
 #include "base/quantity.hpp"
 #include "models/op.hpp"
-#include "sim/read_plan.hpp"
-#include "sim/read_pools.hpp"
+#include "sim/plan/read_plan.hpp"
+#include "sim/plan/read_pools.hpp"
 
 namespace gambrel::sim {
 namespace {

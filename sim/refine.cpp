@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "sim/array_model.hpp"
+#include "sim/kernel_models/array_model.hpp"
 
 namespace gambrel::sim {
 namespace {

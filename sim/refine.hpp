@@ -2,8 +2,8 @@
 #pragma once
 
 #include "models/graph.hpp"
+#include "sim/calibration/kernel_predictor.hpp"
 #include "sim/estimate.hpp"
-#include "sim/kernel_predictor.hpp"
 #include "sim/run.hpp"
 
 namespace gambrel::sim {

@@ -16,8 +16,8 @@
 #include "models/fuse.hpp"
 #include "models/model_config.hpp"
 #include "models/precision.hpp"
-#include "sim/calibration.hpp"
-#include "sim/plan.hpp"
+#include "sim/calibration/calibration.hpp"
+#include "sim/plan/plan.hpp"
 #include "sim/sites.hpp"
 
 namespace gambrel::sim {

@@ -7,8 +7,8 @@
 #include "base/data_type.hpp"
 #include "base/diagnostic.hpp"
 #include "base/result.hpp"
-#include "sim/fleet.hpp"
-#include "sim/plan.hpp"
+#include "sim/plan/fleet.hpp"
+#include "sim/plan/plan.hpp"
 
 namespace gambrel::sim {
 

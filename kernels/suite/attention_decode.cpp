@@ -74,8 +74,9 @@ KernelCase attention_decode_case(std::string_view version, const HeadShape& shap
 void add_attention_decode(Rows& rows, int threads) {
   const HeadShape grouped{.batch = 1, .heads = 8, .kv_heads = 2, .head_dim = 128};
   const HeadShape plain{.batch = 1, .heads = 8, .kv_heads = 8, .head_dim = 128};
+  rows.push_back(attention_decode_case("own", grouped, 256, threads));  // 512 KiB
+  rows.back().gate = true;
   rows.push_back(attention_decode_case("own", grouped, 4096, threads));  // 8 MiB
-  rows.back().gate = threads == 1;
   rows.push_back(attention_decode_case("own", grouped, 32768, threads));  // 64 MiB
   rows.push_back(attention_decode_case("own", plain, 1024, threads));  // 8 MiB
   rows.push_back(attention_decode_case("own", plain, 8192, threads));  // 64 MiB

@@ -60,7 +60,7 @@ KernelCase attention_prefill_case(std::string_view version, const HeadShape& sha
 void add_attention_prefill(Rows& rows, int threads) {
   const HeadShape shape{.batch = 1, .heads = 8, .kv_heads = 2, .head_dim = 128};
   rows.push_back(attention_prefill_case("own", shape, 256, 0, threads));
-  rows.back().gate = threads == 1;
+  rows.back().gate = true;
   rows.push_back(attention_prefill_case("own", shape, 1024, 0, threads));
   rows.push_back(attention_prefill_case("own", shape, 256, 768, threads));
 }

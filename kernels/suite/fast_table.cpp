@@ -163,10 +163,37 @@ void rotary(float* x, std::size_t position, std::size_t heads, std::size_t width
   own_kernels().rotary(before.data(), cosine, sine, x, 1, heads, width);
 }
 
+/// Memory decides: the narrowest vectors keep up with it.
+void add(const float* a, const float* b, float* y, std::size_t n) {
+  using V [[gnu::vector_size(16), gnu::aligned(4), gnu::may_alias]] = float;
+  constexpr std::size_t lanes = 4, together = 4;
+  const auto at = [](const float* p) { return *reinterpret_cast<const V*>(p); };
+  std::size_t i = 0;
+  for (; i + together * lanes <= n; i += together * lanes) {
+    V sums[together];
+    for (std::size_t j = 0; j < together; ++j) sums[j] = at(a + i + j * lanes) + at(b + i + j * lanes);
+    for (std::size_t j = 0; j < together; ++j) *reinterpret_cast<V*>(y + i + j * lanes) = sums[j];
+  }
+  for (; i < n; ++i) y[i] = a[i] + b[i];
+}
+
+/// The largest value by vectors, then where it stands first: a search for both at once goes element by element.
+std::size_t argmax(const float* x, std::size_t n) {
+  constexpr std::size_t lanes = 16;
+  float most[lanes], largest = x[0];
+  std::fill_n(most, lanes, x[0]);
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes)
+    for (std::size_t lane = 0; lane < lanes; ++lane) most[lane] = x[i + lane] > most[lane] ? x[i + lane] : most[lane];
+  for (; i < n; ++i) largest = std::max(largest, x[i]);
+  for (const float one : most) largest = std::max(largest, one);
+  return static_cast<std::size_t>(std::find(x, x + n, largest) - x);
+}
+
 }  // namespace
 
 const FastKernels& fast_table() {
-  static const FastKernels table{.pack = pack, .gemm = gemm, .attention = attention, .rms_norm = rms_norm, .swiglu = swiglu, .rotary = rotary};
+  static const FastKernels table{.pack = pack, .gemm = gemm, .attention = attention, .rms_norm = rms_norm, .swiglu = swiglu, .rotary = rotary, .add = add, .argmax = argmax};
   return table;
 }
 

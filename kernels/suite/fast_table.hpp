@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "kernels/fast_kernels.hpp"
+#include "kernels/executor/fast_kernels.hpp"
 
 namespace gambrel::kernels {
 

@@ -225,10 +225,10 @@ KernelCase gemv_case(std::string_view type, std::string_view version, std::size_
 
 void add_gemv(Rows& rows, int threads) {
   for (const GemvVersion& v : gemv_versions())
-    for (const std::size_t n : {1024, 4096, 28672}) {  // of k = 4096: f32 16, 64 and 448 MiB; int4 2.25, 9 and 63 MiB
+    for (const std::size_t n : {256, 1024, 4096, 28672}) {  // of k = 4096: f32 4, 16, 64 and 448 MiB; int4 0.6, 2.25, 9 and 63 MiB
       if (n == 28672 && v.type != "int8" && v.type != "int4") continue;
       rows.push_back(gemv_case(v.type, v.version, n, 4096, threads));
-      rows.back().gate = threads == 1 && v.type == "int4" && n == 4096;
+      rows.back().gate = v.type == "int4" && n == 256;
     }
 }
 

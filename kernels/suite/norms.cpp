@@ -102,7 +102,7 @@ KernelCase layer_norm_case(std::string_view version, std::size_t rows, std::size
 void add_norms(Rows& rows, int threads) {
   for (const std::size_t count : row_counts) {
     rows.push_back(rms_norm_case("own", count, row_columns, threads));
-    rows.back().gate = threads == 1 && count == 256;
+    rows.back().gate = count == gate_rows;
   }
   for (const std::string_view version : {"own", "onednn"})
     for (const std::size_t count : row_counts) rows.push_back(layer_norm_case(version, count, row_columns, threads));

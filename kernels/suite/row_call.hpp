@@ -46,5 +46,7 @@ inline std::size_t small_columns(std::size_t columns) { return std::min<std::siz
 
 // Rows of the default suite: in the second level, in the third, and in DRAM.
 inline constexpr std::size_t row_counts[] = {16, 256, 2048}, row_columns = 4096;
+/// What the gate takes works from the second cache: no neighbour shares it, so that fresh processes agree.
+inline constexpr std::size_t gate_rows = 16;
 
 }  // namespace gambrel::kernels

@@ -58,8 +58,10 @@ KernelCase softmax_case(std::string_view version, std::size_t rows, std::size_t 
 
 void add_softmax(Rows& rows, int threads) {
   for (const std::string_view version : {"own", "onednn"})
-    for (const std::size_t count : row_counts) rows.push_back(softmax_case(version, count, row_columns, threads));
-  rows[rows.size() - 5].gate = threads == 1;
+    for (const std::size_t count : row_counts) {
+      rows.push_back(softmax_case(version, count, row_columns, threads));
+      rows.back().gate = version == "own" && count == gate_rows;
+    }
 }
 
 }  // namespace gambrel::kernels

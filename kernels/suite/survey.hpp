@@ -25,7 +25,7 @@ struct ProductSize {
 };
 std::vector<ProductSize> product_sizes(std::size_t count);
 
-/// Everything that the models of sim/cpu_*.cpp describe and that has a kernel here; `quick`: fewer sizes.
+/// Everything that the models of sim/kernel_models/cpu_*.cpp describe and that has a kernel here; `quick`: fewer sizes.
 std::vector<SurveyCase> survey_cases(int threads, bool quick);
 
 /// A case that does nothing but an anchor's loop; `bytes`: of its working set, in each thread.
@@ -39,13 +39,20 @@ struct SurveyOptions {
   double memory = 3e9;   ///< B of operands that are kept at one time
 };
 
-/// What a case took. Other programs, other guests of the host and wandering clocks only ever add time, so that what is
-/// repeatable is the lower edge: the 6th percentile of all samples of visits spread over the whole survey.
+/// What a case took. Other programs and other guests of the host only ever add time, in bursts and for minutes, so that
+/// what is repeatable is the least of many samples; a wandering clock goes both ways, so that each is divided first by how
+/// slow multiply-adds were in the same two seconds. Between halves of four surveys of products (Zen 4 VM) times so taken
+/// differed by 1.9 %, by 3.7 % as the 6th percentile of bare samples and by 3.9 % as their median.
 struct Surveyed {
-  double seconds = 0;  ///< of one call, undisturbed
-  double median = 0;   ///< over all samples
+  double seconds = 0;  ///< of one call, undisturbed, at the fastest clock that the survey saw
+  double median = 0;   ///< over all samples, at that clock
   int samples = 0;     ///< clean ones
+  double apart = 0;    ///< ln of the least of every other visit over the least of the rest: how well it repeats
 };
+
+/// Takes out the rows that gave no clean sample, with what was measured of them (`measured` is as long as `rows`); returns
+/// their names.
+std::vector<std::string> leave_out_unmeasured(std::vector<SurveyCase>& rows, std::vector<Surveyed>& measured);
 
 /// Visits all cases in turn, again and again. `progress` hears how many of the visits are done.
 /// Throws std::bad_alloc if memory is short.

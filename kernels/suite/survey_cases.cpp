@@ -6,6 +6,7 @@
 #include <random>
 
 #include "kernels/suite/cases.hpp"
+#include "kernels/suite/executed.hpp"
 #include "kernels/suite/gemm.hpp"
 #include "kernels/suite/survey.hpp"
 
@@ -48,13 +49,26 @@ bool surveyed(const GemmVersion& version) { return version.version != "eigen"; }
 void add_products(std::vector<SurveyCase>& cases, int threads, bool quick) {
   for (const GemmVersion& version : gemm_versions()) {
     if (!surveyed(version)) continue;
-    const bool first = version.type == "f32" && version.version == "onednn_packed";  // what models run on
-    for (const ProductSize& size : product_sizes(quick ? 45 : first ? 90 : 60)) {
+    for (const ProductSize& size : product_sizes(quick ? 45 : 90)) {
       SurveyCase row{.kind = "gemm", .cells = {}, .kernel = gemm_case(version.type, version.version, size.m, size.n, size.k, threads)};
       row.cells = {{"dtype", dtype_of(version.type)}, {"weight_dtype", dtype_of(version.type)}, {"version", std::string(version.version)}};
       for (const auto& [name, extent] : row.kernel.sizes) row.cells.emplace_back(name, text(extent));
       cases.push_back(std::move(row));
     }
+  }
+}
+
+/// Few rows against weights that no cache holds, as when decoding: the sizes above have hardly any of these.
+void add_streamed_products(std::vector<SurveyCase>& cases, int threads, bool quick) {
+  constexpr double least = 4e7, most = 1.4e8;  // B
+  Draw draw;
+  for (int i = 0; i < (quick ? 6 : 12); ++i) {
+    const std::size_t m = i % 3 == 0 ? draw.whole(2, 17) : 1, k = draw.whole(512, 8192, 64);
+    const std::size_t n = static_cast<std::size_t>(draw.between(least, most) / 4 / static_cast<double>(k)) / 16 * 16;
+    SurveyCase row{.kind = "gemm", .cells = {}, .kernel = gemm_case("f32", "onednn_packed", m, n, k, threads)};
+    row.cells = {{"dtype", "fp32"}, {"weight_dtype", "fp32"}, {"version", "onednn_packed"}};
+    for (const auto& [name, extent] : row.kernel.sizes) row.cells.emplace_back(name, text(extent));
+    cases.push_back(std::move(row));
   }
 }
 
@@ -75,7 +89,7 @@ void add_vector_products(std::vector<SurveyCase>& cases, int threads, bool quick
   }
 }
 
-/// An operator on rows: how to make its case, and how many elements of `columns` a row reads and writes.
+/// An operator on rows: how to make its case, and how many elements of `columns` a row reads and writes (at least one).
 struct RowKernel {
   std::string_view op;
   double read, written;
@@ -84,13 +98,31 @@ struct RowKernel {
 
 constexpr std::size_t head_dim = 64, vocabulary = 16000, experts = 8, top_k = 2;
 
+// One thread runs what `execute` runs; the executor has no other threads, so that of several the suite's kernels and streams stand for it.
+KernelCase turned(std::size_t rows, std::size_t columns, int threads) {
+  return threads == 1 ? executed_rotary_case(rows, columns / head_dim, head_dim) : rotary_case("own", rows, columns / head_dim, head_dim, threads);
+}
+KernelCase added(std::size_t rows, std::size_t columns, int threads) {
+  return threads == 1 ? executed_add_case(rows, columns) : stream_case(Anchor::triad, 12 * static_cast<double>(rows * columns) / threads, threads);
+}
+KernelCase appended(std::size_t rows, std::size_t columns, int threads) {
+  return threads == 1 ? executed_append_case(rows, columns) : stream_case(Anchor::copy, 8 * static_cast<double>(rows * columns) / threads, threads);
+}
+KernelCase attended(const HeadShape& shape, std::size_t queries, std::size_t keys, int threads) {
+  if (threads == 1) return executed_attention_case(shape, queries, keys);
+  return queries > 1 ? attention_prefill_case("own", shape, queries, keys - queries, threads) : attention_decode_case("own", shape, keys, threads);
+}
+
 constexpr RowKernel row_kernels[] = {
     {"rms_norm", 1, 1, [](std::size_t r, std::size_t c, int t) { return rms_norm_case("own", r, c, t); }},
     {"layer_norm", 1, 1, [](std::size_t r, std::size_t c, int t) { return layer_norm_case("own", r, c, t); }},
     {"softmax", 1, 1, [](std::size_t r, std::size_t c, int t) { return softmax_case("own", r, c, t); }},
     {"activation", 2, 1, [](std::size_t r, std::size_t c, int t) { return swiglu_case("own", r, c, t); }},
-    {"rotary", 1, 1, [](std::size_t r, std::size_t c, int t) { return rotary_case("own", r, c / head_dim, head_dim, t); }},
+    {"rotary", 1, 1, turned},
     {"embedding", 1, 1, [](std::size_t r, std::size_t c, int t) { return embedding_case("own", r, vocabulary, c, t); }},
+    {"elementwise", 2, 1, added},
+    {"kv_append", 1, 1, appended},
+    {"sampling", 1, 0, [](std::size_t r, std::size_t c, int) { return executed_argmax_case(r, c); }},
     {"dispatch", top_k, top_k, [](std::size_t r, std::size_t c, int t) { return dispatch_case("own", r, c, experts, top_k, t); }},
 };
 
@@ -102,24 +134,9 @@ void add_rows(std::vector<SurveyCase>& cases, int threads, bool quick) {
       const std::size_t columns = draw.whole(64, 8192, 64), rows = draw.whole(1, std::min(4096.0, 8e6 / static_cast<double>(columns)));
       SurveyCase row{.kind = "elementwise", .cells = {}, .kernel = kernel.make(rows, columns, threads)};
       const double elements = static_cast<double>(rows * columns);
-      row.cells = {{"bytes_read", text(width * kernel.read * elements)}, {"bytes_written", text(width * kernel.written * elements)}, {"dtype", "fp32"},
+      row.cells = {{"bytes_read", text(width * kernel.read * elements)}, {"bytes_written", text(width * std::max(kernel.written * elements, static_cast<double>(rows)))}, {"dtype", "fp32"},
                    {"tokens", text(static_cast<double>(rows))}, {"hidden", text(static_cast<double>(columns))}, {"op", std::string(kernel.op)},
                    {"working_set_bytes", text(row.kernel.working_set)}};
-      cases.push_back(std::move(row));
-    }
-  }
-}
-
-/// Additions and copies of activations are the streams themselves: y = a x + z, and y = x.
-void add_streams(std::vector<SurveyCase>& cases, int threads, bool quick) {
-  constexpr std::pair<const char*, Anchor> streams[] = {{"elementwise", Anchor::triad}, {"kv_append", Anchor::copy}};
-  for (const auto& [op, anchor] : streams) {
-    Draw draw;
-    for (int i = 0; i < (quick ? 16 : 28); ++i) {
-      const double arrays = anchor == Anchor::triad ? 3 : 2, bytes = arrays * 1024 * static_cast<double>(draw.whole(3, 32768));
-      SurveyCase row{.kind = "elementwise", .cells = {}, .kernel = stream_case(anchor, bytes, threads)};
-      row.cells = {{"bytes_read", text(threads * bytes * (arrays - 1) / arrays)}, {"bytes_written", text(threads * bytes / arrays)}, {"dtype", "fp32"},
-                   {"tokens", "1"}, {"hidden", text(threads * bytes / arrays / 4)}, {"op", op}, {"working_set_bytes", text(row.kernel.working_set)}};
       cases.push_back(std::move(row));
     }
   }
@@ -144,7 +161,7 @@ void add_attention(std::vector<SurveyCase>& cases, int threads, bool quick) {
     const std::size_t tokens = draw.whole(16, 1500);
     const double elements = static_cast<double>(tokens * tokens * shape.heads * shape.head_dim);
     if (elements > 2e9) continue;
-    cases.push_back({"attention_prefill", attention_cells(shape, "isl", static_cast<double>(tokens)), attention_prefill_case("own", shape, tokens, 0, threads)});
+    cases.push_back({"attention_prefill", attention_cells(shape, "isl", static_cast<double>(tokens)), attended(shape, tokens, tokens, threads)});
     ++prefill;
   }
   for (std::size_t decode = 0; decode < count; ++decode) {
@@ -152,7 +169,7 @@ void add_attention(std::vector<SurveyCase>& cases, int threads, bool quick) {
     shape.batch = std::size_t{1} << draw.whole(1, 4);
     const std::size_t keys = draw.whole(16, 8192);
     if (static_cast<double>(shape.batch * keys * shape.kv_heads * shape.head_dim) > 2e7) shape.batch = 1;
-    cases.push_back({"attention_decode", attention_cells(shape, "kv_tokens", static_cast<double>(keys)), attention_decode_case("own", shape, keys, threads)});
+    cases.push_back({"attention_decode", attention_cells(shape, "kv_tokens", static_cast<double>(keys)), attended(shape, 1, keys, threads)});
   }
 }
 
@@ -182,7 +199,7 @@ std::vector<ProductSize> product_sizes(std::size_t count) {
 
 std::vector<SurveyCase> survey_cases(int threads, bool quick) {
   std::vector<SurveyCase> cases;
-  for (const auto add : {add_products, add_vector_products, add_rows, add_streams, add_attention, add_experts}) add(cases, threads, quick);
+  for (const auto add : {add_products, add_streamed_products, add_vector_products, add_rows, add_attention, add_experts}) add(cases, threads, quick);
   return cases;
 }
 

@@ -40,7 +40,7 @@ KernelCase swiglu_case(std::string_view version, std::size_t rows, std::size_t c
 void add_swiglu(Rows& rows, int threads) {
   for (const std::size_t count : row_counts) {
     rows.push_back(swiglu_case("own", count, row_columns, threads));
-    rows.back().gate = threads == 1 && count == 256;
+    rows.back().gate = count == gate_rows;
   }
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/load.hpp"
+#include "base/text.hpp"
 #include "kernels/timing/statistics.hpp"
 
 namespace gambrel::kernels {
@@ -16,9 +17,13 @@ constexpr double beyond_caches = 256e6;  // B
 constexpr double least_cpu_share = 0.97;
 constexpr double reference_work = 1e9;   // FLOPs or bytes that an anchor's stated time is for
 
-double unit_of(const Node& row) {
+/// Seconds of a row's time unit. Error: none of Google Benchmark's.
+Result<double> unit_of(const Node& row) {
+  static constexpr std::pair<std::string_view, double> units[]{{"ns", 1e-9}, {"us", 1e-6}, {"ms", 1e-3}, {"s", 1}};
   const std::string unit = row.text_or("time_unit", "ns");
-  return unit == "s" ? 1 : unit == "ms" ? 1e-3 : unit == "us" ? 1e-6 : 1e-9;
+  for (const auto& [name, seconds] : units)
+    if (unit == name) return seconds;
+  return fail(Diagnostic{row.find("time_unit")->at, fmt::format("'{}' is no unit of time", excerpt(unit)), "ns, us, ms or s"});
 }
 
 /// Work of one iteration: stated as such, or as a rate.
@@ -27,21 +32,50 @@ double work_of(const Node& row, std::string_view counter, std::string_view rate,
   return work > 0 ? work : row.number_or(rate, 0) * seconds;
 }
 
-bool is_sample(const Node& row) { return row.is_mapping() && row.text_or("run_type", "iteration") == "iteration" && !row.boolean_or("error_occurred", false); }
+bool is_run(const Node& row) { return row.is_mapping() && row.text_or("run_type", "iteration") == "iteration"; }
+
+/// Why a benchmark was not run to its end; "" if it was.
+std::string problem_of(const Node& row) {
+  const bool failed = row.boolean_or("error_occurred", false);
+  if (!failed && !row.boolean_or("skipped", false)) return "";
+  const std::string message = row.text_or(failed ? "error_message" : "skip_message", "");
+  return fmt::format("{}{}{}", failed ? "the benchmark failed" : "the benchmark was skipped", message.empty() ? "" : ": ", message);
+}
 
 Measurement& named(std::vector<Measurement>& all, const std::string& name) {
   const auto known = std::ranges::find(all, name, &Measurement::name);
   return known != all.end() ? *known : all.emplace_back(Measurement{.name = name, .kernel = name.substr(0, name.find('/'))});
 }
 
-/// What a command printed and took, as samples without an anchor.
-Result<std::vector<Measurement>> samples_of(const Finished& finished, const std::string& line) {
+/// One entry of Google Benchmark's list, added to its kernel's samples.
+Result<void> read_run(const Node& row, std::vector<Measurement>& all) {
+  const auto unit = unit_of(row);
+  if (!unit) return fail(unit.error());
+  const double seconds = *unit * row.number_or("real_time", 0), cpu = *unit * row.number_or("cpu_time", 0);
+  const std::string name = row.text_or("run_name", row.text_or("name", "")), problem = problem_of(row);
+  if (name.empty() || (!(seconds > 0) && problem.empty())) return fail(Diagnostic{row.at, "a benchmark needs a name and a real_time above 0", ""});
+  Measurement& m = named(all, name);
+  ++m.sampled;
+  if (!problem.empty()) {
+    m.problem = problem;
+    return {};
+  }
+  m.threads = static_cast<int>(std::clamp(row.number_or("threads", 1), 1.0, 1e6));
+  m.flops = work_of(row, "flops", "flops_per_second", seconds);
+  m.bytes = work_of(row, "bytes", "bytes_per_second", seconds);
+  // Manual times come with the CPU time of everything around them.
+  if (m.threads > 1 || cpu >= least_cpu_share * seconds || name.ends_with("/manual_time") || name.ends_with("/real_time")) m.clean.push_back({seconds, 0});
+  return {};
+}
+
+/// What a command printed and took, as samples without an anchor. `name`: of one that prints no benchmarks.
+Result<std::vector<Measurement>> samples_of(const Finished& finished, const std::string& line, const std::string& name) {
   if (finished.code != 0)
     return fail(Diagnostic{{}, fmt::format("'{}' ended with {}", line, finished.code), "its own messages stand above", Fault::environment});
   const std::size_t first = finished.out.find_first_not_of(" \t\r\n");
   if (first != std::string::npos && finished.out[first] == '{') return from_benchmark_json(finished.out, line);
   if (!(finished.cpu > 0)) return fail(Diagnostic{{}, fmt::format("'{}' took no measurable time and printed no benchmark", line), "let it work for some milliseconds", Fault::input});
-  return std::vector{Measurement{.name = line, .kernel = line, .sampled = 1, .clean = {{finished.cpu, 0}}}};
+  return std::vector{Measurement{.name = name, .kernel = name, .sampled = 1, .clean = {{finished.cpu, 0}}}};
 }
 
 /// Adds a run's samples, anchored to the speeds before and after it.
@@ -52,11 +86,13 @@ void add(std::vector<Measurement>& all, std::vector<Measurement>& run, const Com
     const int sampled = known.sampled + one.sampled;
     const std::size_t first = known.clean.size();
     one.memory = known.memory;  // decided by its first run
+    if (one.problem.empty()) one.problem = known.problem;
     std::vector<Round> rounds = std::move(known.clean);
     rounds.insert(rounds.end(), one.clean.begin(), one.clean.end());
     known = std::move(one);
     known.sampled = sampled, known.clean = std::move(rounds);
     anchor(known, speeds, first);
+    if (!known.problem.empty()) known.clean.clear();
   }
 }
 
@@ -75,21 +111,14 @@ Result<std::vector<Measurement>> from_benchmark_json(std::string text, const std
   if (!document) return fail(document.error());
   const Node* rows = document->find("benchmarks");
   if (!rows || !rows->is_sequence() || rows->items.empty())
-    return fail(Diagnostic{document->at, "there is no list 'benchmarks'", "Google Benchmark's JSON: --benchmark_format=json"});
+    return fail(Diagnostic{rows ? rows->at : document->at, "there is no list 'benchmarks' with benchmarks in it", "Google Benchmark's JSON: --benchmark_format=json"});
   std::vector<Measurement> all;
-  for (const Node& row : rows->items) {
-    if (!is_sample(row)) continue;
-    const double seconds = unit_of(row) * row.number_or("real_time", 0), cpu = unit_of(row) * row.number_or("cpu_time", 0);
-    const std::string name = row.text_or("run_name", row.text_or("name", ""));
-    if (!(seconds > 0) || name.empty()) return fail(Diagnostic{row.at, "a benchmark needs a name and a real_time above 0", ""});
-    Measurement& m = named(all, name);
-    m.threads = static_cast<int>(std::clamp(row.number_or("threads", 1), 1.0, 1e6));
-    m.flops = work_of(row, "flops", "flops_per_second", seconds);
-    m.bytes = work_of(row, "bytes", "bytes_per_second", seconds);
-    ++m.sampled;
-    // Manual times come with the CPU time of everything around them.
-    if (m.threads > 1 || cpu >= least_cpu_share * seconds || name.ends_with("/manual_time") || name.ends_with("/real_time")) m.clean.push_back({seconds, 0});
-  }
+  for (const Node& row : rows->items)
+    if (is_run(row))
+      if (auto read = read_run(row, all); !read) return fail(std::move(read.error()));
+  // Times from before or after a failure are not those of a kernel that works.
+  for (Measurement& m : all)
+    if (!m.problem.empty()) m.clean.clear();
   if (all.empty()) return fail(Diagnostic{rows->at, "no benchmark in it was run", "aggregates alone are not enough: leave --benchmark_report_aggregates_only out"});
   return all;
 }
@@ -112,17 +141,19 @@ void anchor(Measurement& m, const CommandAnchors::Speeds& speeds, std::size_t fi
   }
 }
 
-Measure by_command(const std::string& line, int runs) {
+Measure by_command(const BenchmarkCommand& command) {
   auto anchors = std::make_shared<CommandAnchors>();
-  return [line, runs, anchors](const std::vector<std::string>& names) -> Result<std::vector<Measurement>> {
+  return [command, anchors](const std::vector<std::string>& names) -> Result<std::vector<Measurement>> {
     std::vector<Measurement> all;
     const auto wanted = [&](const Measurement& m) { return names.empty() || std::ranges::count(names, m.name) > 0; };
-    const auto enough = [&] { return !all.empty() && std::ranges::all_of(all, [&](const Measurement& m) { return !wanted(m) || std::ssize(m.clean) >= least_clean; }); };
+    const auto settled = [&](const Measurement& m) { return !wanted(m) || !m.problem.empty() || std::ssize(m.clean) >= least_clean; };
+    Command process = shell(command.line);
+    process.timeout_s = command.timeout_s, process.stop = command.stop;
     CommandAnchors::Speeds before = anchors->now();
-    for (int i = 0; i < runs && !enough(); ++i) {
-      auto finished = run(shell(line));
+    for (int i = 0; i < command.runs && (all.empty() || !std::ranges::all_of(all, settled)); ++i) {
+      auto finished = run(process);
       if (!finished) return fail(std::move(finished.error()));
-      auto samples = samples_of(*finished, line);
+      auto samples = samples_of(*finished, command.line, command.name.empty() ? command.line : command.name);
       if (!samples) return samples;
       const CommandAnchors::Speeds after = anchors->now();
       add(all, *samples, before, after);

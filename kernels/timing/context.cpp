@@ -63,11 +63,20 @@ std::string page_mode() {
   return open == modes.npos || close == modes.npos ? modes : modes.substr(open + 1, close - open - 1);
 }
 
-/// Variables that a numeric library, its threads or the memory allocator obey.
+/// Variables that a numeric library, its threads or the memory allocator obey. Where CUDA's compiler is, no kernel obeys.
 bool matters(std::string_view variable) {
+  if (variable.starts_with("CUDA_HOME=") || variable.starts_with("CUDA_PATH=")) return false;
   static constexpr std::string_view families[]{"OPENBLAS_", "GOTO_", "BLIS_", "MKL_",   "DNNL_",   "ONEDNN_",  "OMP_",         "GOMP_",
                                                "KMP_",      "POCL_", "CUDA_", "CUBLAS", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "GAMBREL_VECTORS"};
   return std::ranges::any_of(families, [&](std::string_view family) { return variable.starts_with(family); });
+}
+
+/// A device's variables say nothing about kernels of the CPU.
+bool decides(const Fact& fact, const Measurement& measurement) {
+  constexpr std::pair<std::string_view, std::string_view> devices[]{{"environment.CUDA_", "CUDA"}, {"environment.CUBLAS", "CUDA"}, {"environment.POCL_", "OpenCL"}};
+  for (const auto& [variable, library] : devices)
+    if (fact.name.starts_with(variable) && !measurement.library.starts_with(library)) return false;
+  return fact.decides;
 }
 
 void add_environment(Context& context) {
@@ -113,7 +122,7 @@ std::string fingerprint(const Context& context, const Measurement& measurement) 
   std::string text;
   const auto add = [&](std::string_view part) { text += fmt::format("{}:{}", part.size(), part); };
   for (const Fact& fact : context)
-    if (fact.decides) add(fact.name), add(fact.value);
+    if (decides(fact, measurement)) add(fact.name), add(fact.value);
   for (const std::string* part : {&measurement.library, &measurement.selected, &measurement.type, &measurement.anchor}) add(*part);
   add(fmt::format("{}", measurement.threads));
   const XXH128_hash_t hash = XXH3_128bits(text.data(), text.size());

@@ -20,7 +20,8 @@ using Context = std::vector<Fact>;
 /// that libraries obey (OPENBLAS_CORETYPE, OMP_*, ...); host, kernel, date and gambrel's version beside them.
 Context this_context();
 
-/// 32 hexadecimal digits: the deciding facts, and the kernel's library, selected code path, type and threads.
+/// 32 hexadecimal digits: the deciding facts, and the kernel's library, selected code path, type, anchor and threads. CUDA's
+/// and PoCL's variables count for kernels of those libraries only.
 std::string fingerprint(const Context& context, const Measurement& measurement);
 
 Node to_node(const Context& context);

@@ -1,4 +1,6 @@
 // Measurements as the rows of a measurement file, and such a file's rows as measurements.
+#include "kernels/timing/csv_rows.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -36,30 +38,62 @@ std::optional<double> number_in(const std::string& cell) {
 }
 
 /// What columns beside sizes mean to a Measurement.
-const std::set<std::string, std::less<>> not_sizes{"device", "op", "dtype", "version", "library", "selected", "threads", "flops", "bytes", "efficiency", "anchor", "clean", "measured_us"};
+const std::set<std::string, std::less<>> not_sizes{"device", "op", "dtype", "version", "library", "driver", "selected", "threads", "flops", "bytes", "efficiency", "anchor", "clean", "measured_us"};
 
-Measurement read_row(const CsvTable& table, const CsvRow& row, const std::string& file) {
+/// Columns that say when, by whom and of what state of the code: they change while the kernel stays the same.
+bool is_remark(std::string_view column) {
+  static const std::set<std::string, std::less<>> remarks{"date",   "time", "timestamp", "started", "commit", "revision", "branch", "author", "host",       "hostname", "note",
+                                                          "notes",  "remark", "remarks", "comment", "run",    "run_id",   "id",     "index",  "repetition", "sample",   "seed",
+                                                          "source", "file", "case"};
+  return remarks.contains(column) || column.ends_with("_us") || column.ends_with("_ms") || column.ends_with("_ns");
+}
+
+bool tells_kernels_apart(const std::string& column, const RowKind& kind) {
+  if (not_sizes.contains(column)) return false;
+  return kind.columns.empty() ? !is_remark(column) : std::ranges::find(kind.columns, column) != kind.columns.end();
+}
+
+Measurement read_row(const CsvTable& table, const CsvRow& row, const RowKind& kind) {
   const auto cell = [&](std::string_view column) {
     const auto index = table.column(column);
     return index ? row.cells[*index] : std::string();
   };
-  Measurement m{.kernel = cell("op"), .type = cell("dtype"), .version = cell("version"), .library = cell("library"), .selected = cell("selected")};
+  Measurement m{.kernel = kind.kernel, .type = cell("dtype"), .version = cell("version"), .library = cell("library"), .selected = cell("selected")};
+  if (const std::string driver = cell("driver"); !driver.empty()) m.library += fmt::format("{}driver {}", m.library.empty() ? "" : ", ", driver);
   m.flops = number_in(cell("flops")).value_or(0);
   m.bytes = number_in(cell("bytes")).value_or(0);
   m.threads = static_cast<int>(std::clamp(number_in(cell("threads")).value_or(1), 1.0, 1e6));
-  std::string size, words = cell("device");
+  std::string size;
   for (std::size_t i = 0; i < table.header.size(); ++i) {
-    if (not_sizes.contains(table.header[i]) || row.cells[i].empty()) continue;
+    if (!tells_kernels_apart(table.header[i], kind) || row.cells[i].empty()) continue;
     const auto value = number_in(row.cells[i]);
     if (value) m.sizes.emplace_back(table.header[i], *value);
     size += fmt::format("{}{}{}", size.empty() ? "" : ".", table.header[i], value ? row.cells[i] : "=" + row.cells[i]);
   }
-  if (m.kernel.empty()) m.kernel = file;
   m.name = m.kernel;
-  for (const std::string& part : {words, m.type, m.version, size})
+  for (const std::string& part : {cell("device"), m.type, m.version, size})
     if (!part.empty()) m.name += "/" + part;
   m.name += fmt::format("/{}t", m.threads);
   return m;
+}
+
+/// Where the cell of a column begins in its line, if no cell before it is quoted; else the line.
+Position position_of(const CsvTable& table, const CsvRow& row, std::size_t column) {
+  Position at = table.at(row);
+  const std::vector<std::string> before(row.cells.begin(), row.cells.begin() + static_cast<std::ptrdiff_t>(column));
+  const std::string text = csv_line(before);
+  if (column > 0 && text.find('"') == text.npos) at.column = static_cast<int>(text.size()) + 2;
+  return at;
+}
+
+/// Kernels that only their library, driver or code path tells apart get these into their names.
+void tell_apart(std::vector<Measurement>& measurements) {
+  std::map<std::string, int> uses;
+  for (const Measurement& m : measurements) ++uses[m.name];
+  for (Measurement& m : measurements)
+    if (uses[m.name] > 1)
+      for (const std::string& part : {m.library, m.selected})
+        if (!part.empty()) m.name += "/" + part;
 }
 
 }  // namespace
@@ -82,25 +116,35 @@ std::string to_csv(const std::vector<Measurement>& measurements, const std::stri
   return text;
 }
 
+Result<FedRows> read_rows(const CsvTable& table, const KindOfRow& kind_of) {
+  const auto measured = table.column("measured_us");
+  if (!measured) return fail(Diagnostic{{table.source, 1, 1}, "there is no column 'measured_us'", "measured times in microseconds"});
+  FedRows fed;
+  std::map<std::string, std::size_t> index;
+  for (const CsvRow& row : table.rows) {
+    const auto us = number_in(row.cells[*measured]);
+    if (!us || !(*us >= 1e-6) || !(*us <= 1e12))
+      return fail(Diagnostic{position_of(table, row, *measured), fmt::format("measured_us '{}' is not a positive number", excerpt(row.cells[*measured])), "a time in microseconds"});
+    Measurement one = read_row(table, row, kind_of(row));
+    const auto [known, fresh] = index.try_emplace(fmt::format("{}\n{}\n{}", one.name, one.library, one.selected), fed.measurements.size());
+    if (fresh) fed.measurements.push_back(std::move(one));
+    fed.of_row.push_back(known->second);
+    fed.measurements[known->second].clean.push_back({*us * 1e-6, 0});
+    ++fed.measurements[known->second].sampled;
+  }
+  tell_apart(fed.measurements);
+  return fed;
+}
+
 Result<std::vector<Measurement>> from_csv(const std::string& text, const std::string& file) {
   const auto table = parse_csv(text, file);
   if (!table) return fail(table.error());
-  const auto measured = table->column("measured_us");
-  if (!measured) return fail(Diagnostic{{table->source, 1, 1}, "there is no column 'measured_us'", "measured times in microseconds"});
-  const std::string stem = file.substr(file.rfind('/') + 1);
-  std::vector<Measurement> measurements;
-  std::map<std::string, std::size_t> index;  // name -> place
-  for (const CsvRow& row : table->rows) {
-    const auto us = number_in(row.cells[*measured]);
-    if (!us || !(*us >= 1e-6) || !(*us <= 1e12))
-      return fail(Diagnostic{table->at(row), fmt::format("measured_us '{}' is not a positive number", excerpt(row.cells[*measured])), "a time in microseconds"});
-    Measurement one = read_row(*table, row, stem.substr(0, stem.find('.')));
-    const auto [known, fresh] = index.try_emplace(one.name, measurements.size());
-    if (fresh) measurements.push_back(std::move(one));
-    measurements[known->second].clean.push_back({*us * 1e-6, 0});
-    ++measurements[known->second].sampled;
-  }
-  return measurements;
+  std::string stem = file.substr(file.rfind('/') + 1);
+  stem = stem.substr(0, stem.find('.'));
+  const auto op = table->column("op");
+  auto fed = read_rows(*table, [&](const CsvRow& row) { return RowKind{op && !row.cells[*op].empty() ? row.cells[*op] : stem, {}}; });
+  if (!fed) return fail(std::move(fed.error()));
+  return std::move(fed->measurements);
 }
 
 }  // namespace gambrel::kernels

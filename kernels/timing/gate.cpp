@@ -2,16 +2,15 @@
 #include "kernels/timing/gate.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <regex>
 #include <set>
 
 #include "base/load.hpp"
+#include "kernels/timing/names.hpp"
 
 namespace gambrel::kernels {
 namespace {
@@ -34,10 +33,7 @@ class Function final : public Call {
 /// A pair of files that are gone when it ends.
 class Exchange {
  public:
-  Exchange() {
-    std::string name = (std::filesystem::temp_directory_path() / "gambrel-gate-XXXXXX").string();
-    if (const int file = mkstemp(name.data()); file >= 0) close(file), path_ = name;
-  }
+  explicit Exchange(std::string path) : path_(std::move(path)) {}
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
   ~Exchange() {
@@ -116,21 +112,16 @@ Gate& Gate::add(const std::string& name, double flops, double bytes, Anchor anch
 
 Result<std::vector<KernelCase>> Gate::matching(const std::string& filter) const {
   std::vector<KernelCase> found;
+  const auto expression = name_expression(filter);
+  if (!expression) return fail(expression.error());
   std::set<std::string> names;
-  try {
-    const std::regex expression(filter);
-    for (const KernelCase& one : cases_) {
-      const std::string name = one.name();
-      if (!names.insert(name).second) return fail(Diagnostic{{}, fmt::format("kernel '{}' is there twice", name), "give each a name, a version or a size of its own", Fault::usage});
-      if (filter.empty() || std::regex_search(name, expression)) found.push_back(one);
-    }
-  } catch (const std::regex_error&) {
-    return fail(Diagnostic{{}, fmt::format("'{}' is no regular expression", filter), "as in '^gemm/f32' (ECMAScript)", Fault::usage});
+  for (const KernelCase& one : cases_) {
+    const std::string name = one.name();
+    if (!names.insert(name).second) return fail(Diagnostic{{}, fmt::format("kernel '{}' is there twice", name), "give each a name, a version or a size of its own", Fault::usage});
+    if (std::regex_search(name, *expression)) found.push_back(one);
   }
   if (!found.empty()) return found;
-  std::vector<std::string> all(names.begin(), names.end());
-  const std::string near = nearest(filter, all);
-  return fail(Diagnostic{{}, fmt::format("no kernel's name contains '{}'", filter), near.empty() ? fmt::format("there are {} kernels", all.size()) : fmt::format("did you mean '{}'?", near), Fault::usage});
+  return fail(Diagnostic{{}, fmt::format("no kernel's name contains '{}'", filter), hint_for(filter, {names.begin(), names.end()}), Fault::usage});
 }
 
 Result<GateReport> Gate::run(const GateOptions& options) const {
@@ -139,6 +130,10 @@ Result<GateReport> Gate::run(const GateOptions& options) const {
   if (!cases) return fail(cases.error());
   auto command = this_command();
   if (!command) return fail(std::move(command.error()));
+  command->stop = options.stop;
+  std::vector<std::string> all;
+  for (const KernelCase& one : cases_) all.push_back(one.name());
+  if (auto fitting = check_minima(options.minimum, all); !fitting) return fail(std::move(fitting.error()));
   auto store = MeasurementStore::open(options.database);
   if (!store) return fail(std::move(store.error()));
   std::vector<std::string> names;
@@ -148,8 +143,10 @@ Result<GateReport> Gate::run(const GateOptions& options) const {
 
 Measure in_fresh_process(Command command) {
   return [command = std::move(command)](const std::vector<std::string>& names) -> Result<std::vector<Measurement>> {
-    const Exchange exchange;
-    if (exchange.path().empty() || !write(exchange.path(), request_of(names))) return fail(no_exchange(exchange.path()));
+    auto file = temporary_file("gambrel-gate");
+    if (!file) return fail(std::move(file.error()));
+    const Exchange exchange(std::move(*file));
+    if (!write(exchange.path(), request_of(names))) return fail(no_exchange(exchange.path()));
     Command worker = command;
     worker.environment.emplace_back(worker_variable, exchange.path());
     const auto finished = kernels::run(worker);

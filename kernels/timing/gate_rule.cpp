@@ -2,10 +2,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cmath>
 #include <functional>
-#include <regex>
+#include <thread>
 
 #include "kernels/timing/gate.hpp"
+#include "kernels/timing/names.hpp"
 #include "kernels/timing/statistics.hpp"
 
 namespace gambrel::kernels {
@@ -18,25 +21,11 @@ struct Subject {
   Standard standard;
   std::optional<Baseline> baseline;
   std::string fingerprint;
+  Pace pace = Pace::anchor;  ///< by which the past is ordered
   Finding finding;
   bool recording = false;
+  bool unconfirmed = false;  ///< looked slower, and no later process was measurable
 };
-
-Result<void> check_minimum(const GateOptions& options) {
-  for (const auto& [expression, share] : options.minimum) try {
-      std::regex compiled(expression);
-    } catch (const std::regex_error&) {
-      return fail(Diagnostic{{}, fmt::format("'{}' is no regular expression", expression), "as in '^gemm/f32' (ECMAScript)", Fault::usage});
-    }
-  return {};
-}
-
-double minimum_for(const std::string& name, const GateOptions& options) {
-  double minimum = 0;
-  for (const auto& [expression, share] : options.minimum)
-    if (std::regex_search(name, std::regex(expression))) minimum = std::max(minimum, share);
-  return minimum;
-}
 
 std::string percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
 
@@ -50,10 +39,15 @@ std::string sentence(const Subject& s, const GateOptions& options) {
       return fmt::format("{} than the best of the last {} (limit {}), in {} processes", slower(best), options.limits.history, percent(best.limit), s.processes.size());
     case Outcome::below_minimum:
       return fmt::format("{} of {}, below the minimum of {}", percent(median_efficiency(s.now)), s.now.anchor.empty() ? "the reference" : s.now.anchor, percent(s.standard.minimum));
-    case Outcome::unmeasured: return fmt::format("{} of {} samples were undisturbed; {} are needed", s.now.clean.size(), s.now.sampled, options.limits.least);
+    case Outcome::unmeasured:
+      if (!s.now.problem.empty()) return s.now.problem;
+      if (s.unconfirmed) return fmt::format("{} (limit {}), but no fresh process could be measured to confirm it", slower(base.worse ? base : best), percent((base.worse ? base : best).limit));
+      return fmt::format("{} of {} samples were undisturbed; {} are needed", s.now.clean.size(), s.now.sampled, options.limits.least);
     case Outcome::noisy:
-      return fmt::format("fresh processes with the same code differ by {}; beyond {} there is no baseline", percent(s.standard.spread), percent(limit_of(options.limits, s.now.memory, 0)));
-    case Outcome::recorded: return options.update_baseline ? "recorded as baseline" : "no baseline for this machine, compiler and environment: recorded";
+      return fmt::format("fresh processes with the same code differ by {}; beyond {} there is no baseline", percent(s.standard.spread), percent(options.limits.widest / options.limits.spreads * limit_of(options.limits, s.now.memory, 0)));
+    case Outcome::recorded:
+      if (best.slowdown > best.limit && best.limit > 0) return fmt::format("recorded as baseline, though {} than the best before it", slower(best));
+      return options.update_baseline ? "recorded as baseline" : "no baseline for this machine, compiler and environment: recorded";
     case Outcome::improved: return fmt::format("{} faster than the baseline: --update-baseline keeps that", percent(-base.slowdown / (1 + base.slowdown)));
     case Outcome::passed: return s.processes.size() > 1 ? fmt::format("slower in one process, not in {}", s.processes.size()) : "";
   }
@@ -62,11 +56,12 @@ std::string sentence(const Subject& s, const GateOptions& options) {
 
 class Rule {
  public:
-  Rule(const Measure& measure, MeasurementStore* store, const GateOptions& options) : measure_(measure), store_(store), options_(options), context_(this_context()) {}
+  Rule(const Measure& measure, MeasurementStore* store, const GateOptions& options) : measure_(measure), store_(store), options_(options), context_(options.context ? *options.context : this_context()) {}
 
   Result<GateReport> run(const std::vector<std::string>& names) {
-    auto done = check_minimum(options_)
-                    .and_then([&] { return take_first(names); })
+    names_ = names;
+    auto done = take_first(names)
+                    .and_then([&] { return check_minimum(names); })
                     .and_then([&] { return look_up(); })
                     .and_then([&] { return record(); })
                     .and_then([&] { return confirm(); });
@@ -75,17 +70,28 @@ class Rule {
   }
 
  private:
+  /// Whether what was found has what a minimum is asked for; a gate has checked this by all kernels that are registered.
+  Result<void> check_minimum(const std::vector<std::string>& asked) const {
+    std::vector<std::string> found;
+    for (const Subject& s : subjects_) found.push_back(s.now.name);
+    if (asked.empty() && options_.filter.empty()) return check_minima(options_.minimum, found);
+    for (const auto& [expression, share] : options_.minimum)
+      if (auto compiled = name_expression(expression); !compiled) return fail(std::move(compiled.error()));
+    return {};
+  }
+
   void say(const std::string& line) const {
     if (options_.progress) options_.progress(line);
   }
 
-  /// Measures those in one fresh process more; `each` gets what it found.
+  static void rest(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
+
+  /// Measures in one fresh process more, beside the same other kernels as the first time, for they share its caches; `each` of
+  /// those gets what was found.
   template <class Each>
   Result<void> again(const std::vector<Subject*>& subjects, const Each& each) {
     if (subjects.empty()) return {};
-    std::vector<std::string> names;
-    for (const Subject* subject : subjects) names.push_back(subject->now.name);
-    auto found = measure_(names);
+    auto found = measure_(names_);
     if (!found) return fail(std::move(found.error()));
     for (Subject* subject : subjects) {
       const auto one = std::ranges::find(*found, subject->now.name, &Measurement::name);
@@ -128,17 +134,17 @@ class Rule {
   Result<void> look_up() {
     for (Subject& s : subjects_) {
       s.fingerprint = fingerprint(context_, s.now);
-      s.standard.minimum = minimum_for(s.now.name, options_);
-      if (!options_.update_baseline) {
-        auto baseline = store_->baseline(s.now.name, s.fingerprint);
-        if (!baseline) return fail(std::move(baseline.error()));
-        s.baseline = std::move(*baseline);
-      }
-      if (s.baseline) {
-        s.standard.pace = s.baseline->pace;
-        s.standard.baseline = speeds_of(s.baseline->measurement, s.standard.pace);
-        s.standard.spread = s.baseline->spread;
+      s.standard.minimum = minimum_for(s.now.name, options_.minimum);
+      auto baseline = store_->baseline(s.now.name, s.fingerprint);
+      if (!baseline && !options_.update_baseline) return fail(std::move(baseline.error()));
+      if (baseline && *baseline) {
+        s.pace = (*baseline)->pace;
+        s.standard.spread = (*baseline)->spread;
         if (auto best = look_back(s); !best) return best;
+        if (!options_.update_baseline) {
+          s.baseline = std::move(*baseline);
+          s.standard.baseline = s.baseline->measurement;
+        }
       }
       s.finding = judge(s.now, s.standard, options_.limits);
       s.recording = !s.baseline && s.finding.outcome != Outcome::unmeasured;
@@ -152,30 +158,37 @@ class Rule {
     if (!past) return fail(std::move(past.error()));
     forget_accepted(*past, s);
     if (past->empty()) return {};
-    std::vector<double> speeds;
-    for (const Past& one : *past) speeds.push_back(one.speed(s.standard.pace));
+    std::vector<double> speeds;  // of one baseline: a step that was accepted is no noise
+    for (const Past& one : *past) {
+      if (was_recorded(one)) break;
+      speeds.push_back(one.speed(s.pace));
+    }
     // Processes right after each other agree better than runs of other days.
     s.standard.spread = std::max(s.standard.spread, noise_of(speeds));
-    const Past* const reached = best_of(*past, s.standard.pace);
+    const Past* const reached = best_of(*past, s.pace);
     if (!reached) return {};
     auto best = store_->measurement(reached->id);
     if (!best) return fail(std::move(best.error()));
-    s.standard.best = speeds_of(*best, s.standard.pace);
+    s.standard.best = std::move(*best);
     return {};
   }
+
+  static bool was_recorded(const Past& one) { return one.verdict == to_string(Outcome::recorded); }
 
   /// A baseline that was recorded although the gate would have failed was accepted knowingly: what was before it no
   /// longer counts. Smaller steps are remembered, for it is them that add up unseen. `past`: the newest first.
   void forget_accepted(std::vector<Past>& past, const Subject& s) const {
     const double limit = limit_of(options_.limits, s.now.memory, s.standard.spread);
-    const auto recorded = [](const Past& one) { return one.verdict == to_string(Outcome::recorded); };
-    for (auto one = std::ranges::find_if(past, recorded); one != past.end();) {
-      const auto older = std::find_if(one + 1, past.end(), recorded);
-      if (older != past.end() && older->speed(s.standard.pace) > (1 + limit) * one->speed(s.standard.pace)) {
+    for (auto one = std::ranges::find_if(past, was_recorded); one != past.end(); one = std::find_if(one + 1, past.end(), was_recorded)) {
+      const std::vector<Past> older(one + 1, past.end());
+      const auto before = std::ranges::find_if(older, was_recorded);
+      const Past* const best = best_of(older, s.pace);
+      const double speed = one->speed(s.pace);
+      const bool step = before != older.end() && before->speed(s.pace) > (1 + limit) * speed;
+      if (step || (best && best->speed(s.pace) > (1 + limit + options_.limits.drift) * speed)) {
         past.erase(one + 1, past.end());
         return;
       }
-      one = older;
     }
   }
 
@@ -187,7 +200,7 @@ class Rule {
     std::ranges::stable_sort(order, std::greater{}, [&](const Past* one) { return one->speed(pace); });
     int seen = 0;
     for (const Past* one : order)
-      if (++seen >= enough || one->verdict == to_string(Outcome::recorded)) return one;
+      if (++seen >= enough || was_recorded(*one)) return one;
     return nullptr;
   }
 
@@ -196,50 +209,76 @@ class Rule {
     const auto fresh = those([](const Subject& s) { return s.recording; });
     for (int process = 1; process < options_.baseline_processes && !fresh.empty(); ++process) {
       say(fmt::format("{} kernels have no baseline: process {} of {}", fresh.size(), process + 1, options_.baseline_processes));
+      rest(options_.pause_s);
       if (auto done = again(fresh, [](Subject&, const Measurement&) {}); !done) return done;
     }
     for (Subject* s : fresh) {
       s->now = pooled(s->processes);
-      s->standard.pace = steadier_pace(s->processes);
-      s->standard.spread = spread_of(s->processes, s->standard.pace);
+      s->pace = steadier_pace(s->processes);
+      s->standard.spread = spread_of(s->processes, s->pace);
       s->finding = judge(s->now, s->standard, options_.limits);
-      if (is_failure(s->finding.outcome)) continue;
-      const bool agree = s->standard.spread <= limit_of(options_.limits, s->now.memory, 0);
-      s->finding.outcome = agree ? Outcome::recorded : Outcome::noisy;
+      if (s->finding.outcome == Outcome::below_minimum) continue;
+      s->finding.outcome = is_noisy(options_.limits, s->now.memory, s->standard.spread) ? Outcome::noisy : Outcome::recorded;
     }
     return {};
   }
 
+  /// What failed is measured by fresh processes, and the one that speaks best for the kernel counts.
   Result<void> confirm() {
     for (int round = 0; round < options_.confirmations; ++round) {
       const auto accused = those([](const Subject& s) { return !s.recording && is_failure(s.finding.outcome); });
+      if (accused.empty()) break;
       for (const Subject* s : accused) say(fmt::format("{}: {}; measured again, {} of {}", s->now.name, sentence(*s, options_), round + 1, options_.confirmations));
-      auto done = again(accused, [this](Subject& s, Measurement m) {
+      if (auto done = confirm_once(accused, options_.pause_s * std::pow(3, round)); !done) return done;
+    }
+    return {};
+  }
+
+  /// A disturbed process neither confirms nor acquits: another one is asked.
+  Result<void> confirm_once(std::vector<Subject*> accused, double pause) {
+    for (int attempt = 0; attempt <= options_.retries && !accused.empty(); ++attempt) {
+      rest(pause);
+      const std::vector<Subject*> asked = accused;
+      auto done = again(asked, [&](Subject& s, Measurement m) {
         const Finding finding = judge(m, s.standard, options_.limits);
-        // The process that speaks best for the kernel counts.
-        if (!is_failure(finding.outcome) || median_speed(m, s.standard.pace) > median_speed(s.now, s.standard.pace)) s.finding = finding, s.now = std::move(m);
+        if (finding.outcome == Outcome::unmeasured) return;
+        std::erase(accused, &s);
+        if (!is_failure(finding.outcome) || median_speed(m, s.pace) > median_speed(s.now, s.pace)) s.finding = finding, s.now = std::move(m);
       });
       if (!done) return done;
     }
+    for (Subject* s : accused) s->finding.outcome = Outcome::unmeasured, s->unconfirmed = true;
     return {};
   }
 
   Result<GateReport> save() {
-    const auto run = store_->begin_run(context_, "check");
+    const auto run = store_->begin_run(context_, options_.source);
     if (!run) return fail(run.error());
     GateReport report{.context = context_, .allow_unmeasured = options_.allow_unmeasured};
     for (Subject& s : subjects_) {
       const auto id = store_->save(*run, context_, s.now, to_string(s.finding.outcome));
       if (!id) return fail(id.error());
       if (s.finding.outcome == Outcome::recorded)
-        if (auto set = store_->set_baseline(s.fingerprint, *id, s.now.name, s.standard.spread, s.standard.pace); !set) return fail(std::move(set.error()));
+        if (auto set = store_->set_baseline(s.fingerprint, *id, s.now.name, s.standard.spread, s.pace); !set) return fail(std::move(set.error()));
       auto verdict = verdict_of(s);
       auto past = store_->history(s.now.name, s.fingerprint, 3 * options_.limits.history);
       if (!past) return fail(std::move(past.error()));
       verdict.history.assign(past->rbegin(), past->rend());
       report.verdicts.push_back(std::move(verdict));
     }
-    return report;
+    return note_missing(report).map([&] { return std::move(report); });
+  }
+
+  /// Kernels of this source that were here before. With --update-baseline their absence becomes what is right.
+  Result<void> note_missing(GateReport& report) const {
+    auto known = store_->gated(options_.source);
+    if (!known) return fail(std::move(known.error()));
+    for (std::string& name : *known)
+      if (std::ranges::find(subjects_, name, [](const Subject& s) { return s.now.name; }) == subjects_.end()) report.missing.push_back(std::move(name));
+    if (!options_.update_baseline) return {};
+    for (const std::string& name : report.missing)
+      if (auto forgotten = store_->forget(options_.source, name); !forgotten) return forgotten;
+    return {};
   }
 
   Verdict verdict_of(Subject& s) const {
@@ -258,6 +297,7 @@ class Rule {
   MeasurementStore* store_;
   const GateOptions& options_;
   Context context_;
+  std::vector<std::string> names_;
   std::vector<Subject> subjects_;
 };
 

@@ -10,7 +10,12 @@
 namespace gambrel::kernels {
 
 double limit_of(const Limits& limits, bool memory, double spread) {
-  return std::max(memory ? limits.memory : limits.compute, limits.spreads * spread);
+  const double base = memory ? limits.memory : limits.compute;
+  return std::clamp(limits.spreads * spread, base, limits.widest * base);
+}
+
+bool is_noisy(const Limits& limits, bool memory, double spread) {
+  return limits.spreads * spread > limits.widest * (memory ? limits.memory : limits.compute);
 }
 
 Comparison compare(std::span<const double> before, std::span<const double> now, double limit, double chance) {
@@ -22,6 +27,16 @@ Comparison compare(std::span<const double> before, std::span<const double> now, 
   const bool testable = std::ssize(before) >= least_clean && std::ssize(now) >= least_clean;
   result.worse = result.slowdown > limit && (!testable || result.chance < chance);
   return result;
+}
+
+Comparison compare(const Measurement& before, const Measurement& now, double limit, double chance) {
+  Comparison milder = compare(speeds_of(before, Pace::anchor), speeds_of(now, Pace::anchor), limit, chance);
+  if (!has_clock(before) || !has_clock(now)) return milder;
+  const Comparison other = compare(speeds_of(before, Pace::clock), speeds_of(now, Pace::clock), limit, chance);
+  const bool worse = milder.worse && other.worse;
+  if (other.slowdown < milder.slowdown) milder = other;
+  milder.worse = worse;
+  return milder;
 }
 
 std::string_view to_string(Outcome outcome) {
@@ -41,16 +56,16 @@ Finding judge(const Measurement& now, const Standard& standard, const Limits& li
     finding.outcome = Outcome::unmeasured;
     return finding;
   }
-  const std::vector<double> efficiencies = efficiencies_of(now), speeds = speeds_of(now, standard.pace);
+  const std::vector<double> efficiencies = efficiencies_of(now);
   const double limit = limit_of(limits, now.memory, standard.spread);
-  finding.against_baseline = compare(standard.baseline, speeds, limit, limits.chance);
-  finding.against_best = compare(standard.best, speeds, limit + limits.drift, limits.chance);
+  finding.against_baseline = compare(standard.baseline, now, limit, limits.chance);
+  finding.against_best = compare(standard.best, now, limit + limits.drift, limits.chance);
   const bool testable = std::ssize(efficiencies) >= least_clean;
   const bool below = standard.minimum > 0 && median(efficiencies) < standard.minimum && (!testable || below_by_chance(efficiencies, standard.minimum) < limits.chance);
   if (finding.against_baseline.worse) finding.outcome = Outcome::regressed;
   else if (below) finding.outcome = Outcome::below_minimum;
   else if (finding.against_best.worse) finding.outcome = Outcome::drifted;
-  else if (!standard.baseline.empty() && compare(speeds, standard.baseline, limit, limits.chance).worse) finding.outcome = Outcome::improved;
+  else if (!standard.baseline.clean.empty() && compare(now, standard.baseline, limit, limits.chance).worse) finding.outcome = Outcome::improved;
   return finding;
 }
 

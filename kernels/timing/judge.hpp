@@ -11,7 +11,8 @@ namespace gambrel::kernels {
 
 struct Limits {
   double compute = 0.03, memory = 0.10;  ///< slowdowns that fail, by what the anchor does
-  double spreads = 3;                    ///< but at least this many A/A spreads
+  double spreads = 3;                    ///< but at least this many A/A spreads, and
+  double widest = 2;                     ///< at most so many times the above: what varies more is noisy
   double chance = 0.01;                  ///< of the rank test
   double drift = 0.02;                   ///< added to the limit against the best of the past, which luck has picked
   int history = 10;                      ///< passes that are looked back at
@@ -22,6 +23,8 @@ struct Limits {
 
 /// The slowdown that a kernel's limit allows.
 double limit_of(const Limits& limits, bool memory, double spread);
+/// Processes that differ so much are no baseline: the limit would have to be wider than it may be.
+bool is_noisy(const Limits& limits, bool memory, double spread);
 
 /// Two sets of speeds. Slowdown 0.10: 10 % more time for the same work, at the pace of the day.
 struct Comparison {
@@ -31,6 +34,9 @@ struct Comparison {
   bool worse = false;
 };
 Comparison compare(std::span<const double> before, std::span<const double> now, double limit, double chance);
+/// By every pace that both have, and the milder one is said: what made a kernel slower shows by its anchor and by the clock;
+/// where only one of them moved, it is the anchor, or the caches that the anchor shares with others.
+Comparison compare(const Measurement& before, const Measurement& now, double limit, double chance);
 
 enum class Outcome { passed, improved, recorded, unmeasured, noisy, regressed, below_minimum, drifted };
 std::string_view to_string(Outcome outcome);
@@ -39,11 +45,10 @@ bool is_unmeasured(Outcome outcome);  ///< exit 5
 
 /// What a kernel is held against.
 struct Standard {
-  Pace pace = Pace::anchor;
-  std::vector<double> baseline;  ///< speeds by that pace; empty: there is no baseline
+  Measurement baseline;  ///< without clean rounds: there is no baseline
   double spread = 0;
-  std::vector<double> best;  ///< speeds of the best measurement of the past; empty: none
-  double minimum = 0;        ///< of the efficiency; 0: none
+  Measurement best;    ///< of the past; without clean rounds: none
+  double minimum = 0;  ///< of the efficiency; 0: none
 };
 
 struct Finding {

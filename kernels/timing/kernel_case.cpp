@@ -7,7 +7,7 @@ namespace gambrel::kernels {
 std::string KernelCase::name() const {
   std::string size;
   for (const auto& [dimension, extent] : sizes) size += fmt::format("{}{}{:.0f}", size.empty() ? "" : ".", dimension, extent);
-  return fmt::format("{}/{}/{}/{}/{}t", kernel, type, version, size, threads);
+  return fmt::format("{}/{}/{}{}{}/{}t", kernel, type, version, size.empty() ? "" : "/", size, threads);
 }
 
 }  // namespace gambrel::kernels

@@ -37,6 +37,7 @@ struct Measurement {
   double anchor_work = 0;  ///< FLOPs or bytes of one run, all threads
   double clock_work = 0;   ///< FLOPs of one run of the clock's loop
   double calls_per_sample = 0;
+  std::string problem;       ///< why it could not be measured at all ("error: no device"); not part of the file form
   int sampled = 0;           ///< rounds taken, the preempted ones too
   std::vector<Round> clean;  ///< the others
 };

@@ -19,7 +19,7 @@ namespace {
 constexpr double least_cpu_share = 0.97;
 constexpr int most_calls = 1 << 24;
 constexpr int wary_rounds = 10;
-constexpr std::size_t group_size = 4;      // kernels that take turns
+constexpr std::size_t group_size = 16;     // kernels that take turns
 constexpr double group_bytes = 1.5e9;      // of their operands together
 
 using Clock = std::chrono::steady_clock;
@@ -223,9 +223,13 @@ std::vector<Measurement> sample(std::span<const KernelCase> cases, const Samplin
     std::vector<Prepared> prepared;
     for (const KernelCase& kernel : group) prepared.push_back(prepare(kernel, sampling));
     const auto unfinished = [&](const Prepared& one) { return !one.finished(sampling); };
-    while (std::ranges::any_of(prepared, unfinished))
+    const auto start = Clock::now();
+    for (int turn = 1; std::ranges::any_of(prepared, unfinished); ++turn) {
       for (Prepared& one : prepared)
         if (unfinished(one)) one.round();
+      const double ahead = sampling.span_s * std::min(1.0, static_cast<double>(turn) / std::max(1, sampling.rounds)) - since(start);
+      if (ahead > 0) std::this_thread::sleep_for(std::chrono::duration<double>(ahead));
+    }
     for (Prepared& one : prepared) {
       measurements.push_back(std::move(one.measurement));
       if (progress) progress(measurements.back());

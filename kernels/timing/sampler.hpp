@@ -34,6 +34,9 @@ struct Sampling {
   int attempts = 200;       ///< rounds of one kernel at most, the disturbed ones counted
   double warm_s = 5e-3;     ///< of calls before the first sample
   double slowdown = 1;      ///< multiplies a kernel's time by spinning behind it: to try the gate
+  /// Seconds that the rounds are spread over at least, by pauses between them: what neighbours do comes in bursts of a
+  /// second, and a burst must not have all samples of a process.
+  double span_s = 0;
 };
 
 /// A kernel, its anchor and, where that is no clock itself, the clock's loop; warmed up, with the calls of a sample of each. Before each sample one call goes unmeasured,
@@ -80,7 +83,7 @@ double injected_slowdown(std::string_view name);
 /// The first cases that may take turns: few, and no more operands than fit beside each other; at least one.
 std::span<const KernelCase> next_group(std::span<const KernelCase> cases);
 
-/// All cases, round-robin in such groups. `progress` hears of each finished case.
+/// All cases, round-robin in such groups: no kernel's samples stand close together. `progress` hears of each finished case.
 std::vector<Measurement> sample(std::span<const KernelCase> cases, const Sampling& sampling,
                                 const std::function<void(const Measurement&)>& progress = {});
 

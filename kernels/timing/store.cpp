@@ -143,15 +143,19 @@ Result<std::optional<Baseline>> MeasurementStore::baseline(const std::string& na
   auto stored = measurement(select->integer(0));
   if (!stored) return failed(stored);
   found.measurement = std::move(*stored);
+  if (found.measurement.clean.empty())
+    return fail(Diagnostic{{}, "database '" + database_.path() + "': the samples of the baseline of '" + name + "' are missing", "restore it from a copy, or record it again: --update-baseline", Fault::environment});
   return found;
 }
 
 Result<std::vector<Past>> MeasurementStore::history(const std::string& name, const std::string& fingerprint, int count) {
   auto select = database_.prepare(
-      "SELECT measurement, started_utc, verdict, time_s, efficiency, clock_speed FROM measurements JOIN runs USING(run) WHERE name = ? AND fingerprint = ? "
-      "AND verdict IN ('passed', 'improved', 'recorded') ORDER BY measurement DESC LIMIT ?");
+      "WITH past AS (SELECT measurement, started_utc, verdict, time_s, efficiency, clock_speed, "
+      "row_number() OVER (ORDER BY measurement DESC) AS age, row_number() OVER (PARTITION BY verdict = 'recorded' ORDER BY measurement DESC) AS age_of_kind "
+      "FROM measurements JOIN runs USING(run) WHERE name = ? AND fingerprint = ? AND verdict IN ('passed', 'improved', 'recorded')) "
+      "SELECT * FROM past WHERE age <= ? OR (verdict = 'recorded' AND age_of_kind <= ?) ORDER BY measurement DESC");
   if (!select) return failed(select);
-  select->bind_all(name, fingerprint, count);
+  select->bind_all(name, fingerprint, count, count);
   std::vector<Past> past;
   for (;;) {
     const auto row = select->step();
@@ -177,6 +181,27 @@ Result<Measurement> MeasurementStore::measurement(std::int64_t id) {
     if (!*sample) return m;
     m.clean.push_back({samples->real(0), samples->real(1), samples->real(2)});
   }
+}
+
+Result<std::vector<std::string>> MeasurementStore::gated(std::string_view purpose) {
+  auto select = database_.prepare(
+      "SELECT m.name FROM measurements m JOIN runs r USING(run) JOIN baselines b ON b.name = m.name AND b.fingerprint = m.fingerprint WHERE r.purpose = ? GROUP BY m.name ORDER BY min(m.measurement)");
+  if (!select) return failed(select);
+  select->bind_all(purpose);
+  std::vector<std::string> names;
+  for (;;) {
+    const auto row = select->step();
+    if (!row) return fail(row.error());
+    if (!*row) return names;
+    names.emplace_back(select->text(0));
+  }
+}
+
+Result<void> MeasurementStore::forget(std::string_view purpose, const std::string& name) {
+  auto remove = database_.prepare(
+      "DELETE FROM baselines WHERE name = ?1 AND fingerprint IN (SELECT m.fingerprint FROM measurements m JOIN runs r USING(run) WHERE m.name = ?1 AND r.purpose = ?2)");
+  if (!remove) return failed(remove);
+  return remove->bind_all(name, purpose).run();
 }
 
 Result<std::vector<Measurement>> MeasurementStore::newest() {

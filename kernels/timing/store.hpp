@@ -38,10 +38,17 @@ class MeasurementStore {
   Result<std::int64_t> save(std::int64_t run, const Context& context, const Measurement& measurement, std::string_view verdict = "");
   Result<void> set_baseline(const std::string& fingerprint, std::int64_t measurement, const std::string& name, double spread, Pace pace = Pace::anchor);
 
+  /// Error: its samples are gone.
   Result<std::optional<Baseline>> baseline(const std::string& name, const std::string& fingerprint);
-  /// The last `count` measurements that passed a gate or were recorded by it, the newest first.
+  /// The last `count` measurements that passed a gate or were recorded by it, and the last `count` that were recorded, the
+  /// newest first.
   Result<std::vector<Past>> history(const std::string& name, const std::string& fingerprint, int count);
   Result<Measurement> measurement(std::int64_t id);
+
+  /// Names of the kernels that have a baseline and were measured by runs with this purpose, in the order of first appearance.
+  Result<std::vector<std::string>> gated(std::string_view purpose);
+  /// Takes the baselines away that a kernel of such runs has; its measurements stay.
+  Result<void> forget(std::string_view purpose, const std::string& name);
   /// The newest measurement of every name, in the order of their first appearance.
   Result<std::vector<Measurement>> newest();
 

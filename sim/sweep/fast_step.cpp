@@ -7,8 +7,8 @@
 #include <numeric>
 
 #include "models/build.hpp"
-#include "sim/array_model.hpp"
-#include "sim/kernel_models.hpp"
+#include "sim/kernel_models/array_model.hpp"
+#include "sim/kernel_models/kernel_models.hpp"
 #include "sim/summarise.hpp"
 
 namespace gambrel::sim {

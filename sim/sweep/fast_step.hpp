@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "sim/gemm_cache.hpp"
+#include "sim/kernel_models/gemm_cache.hpp"
 #include "sim/refine.hpp"
 #include "sim/sweep/figures.hpp"
 

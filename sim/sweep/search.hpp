@@ -20,7 +20,7 @@ struct SearchOptions {
 };
 
 /// Enumeration apart from evaluation. Used from one thread; a batch may be evaluated in any order, in parallel.
-/// (Fits have a `Search`, sim/fit.hpp.)
+/// (Fits have a `Search`, sim/kernel_models/fit.hpp.)
 class PointSearch {
  public:
   virtual ~PointSearch() = default;

@@ -3,9 +3,9 @@
 #include <benchmark/benchmark.h>
 
 #include "models/single_op.hpp"
-#include "sim/gemm_cache.hpp"
-#include "sim/gemm_model.hpp"
-#include "sim/kernel_models.hpp"
+#include "sim/kernel_models/gemm_cache.hpp"
+#include "sim/kernel_models/gemm_model.hpp"
+#include "sim/kernel_models/kernel_models.hpp"
 
 namespace {
 

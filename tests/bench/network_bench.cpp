@@ -1,7 +1,7 @@
 // What a collective's price costs: it is asked for in the inner loop of plan searches. Goal: at most 1 us.
 #include <benchmark/benchmark.h>
 
-#include "sim/network.hpp"
+#include "sim/network/network.hpp"
 #include "tests/unit/network_support.hpp"
 
 namespace {

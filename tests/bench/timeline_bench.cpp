@@ -2,7 +2,7 @@
 // micro-batches simulated in well under a second.
 #include <benchmark/benchmark.h>
 
-#include "sim/timeline.hpp"
+#include "sim/timeline/timeline.hpp"
 
 namespace {
 

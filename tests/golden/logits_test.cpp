@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/executor.hpp"
+#include "kernels/executor/executor.hpp"
 #include "tests/unit/model_support.hpp"
 
 using namespace gambrel;

@@ -15,7 +15,7 @@ SEQUENCES, TOKENS, EPSILON = 2, 7, 1e-5
 
 
 def unit(name, count, first=0):
-    """u(name, i) in [-1, 1) for i = first .. first + count - 1: see kernels/weights.hpp."""
+    """u(name, i) in [-1, 1) for i = first .. first + count - 1: see kernels/weights/weights.hpp."""
     start = 0xCBF29CE484222325
     for byte in name.encode():
         start = ((start ^ byte) * 0x100000001B3) & MASK

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "../unit/collective_support.hpp"
-#include "sim/collective_model.hpp"
+#include "sim/kernel_models/collective_model.hpp"
 
 namespace gambrel::sim {
 namespace {

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/executor.hpp"
+#include "kernels/executor/executor.hpp"
 
 namespace gambrel::test {
 

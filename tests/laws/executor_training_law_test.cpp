@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "kernels/weights.hpp"
+#include "kernels/weights/weights.hpp"
 #include "models/backward.hpp"
 #include "tests/laws/executor_support.hpp"
 #include "tests/laws/random_executable.hpp"

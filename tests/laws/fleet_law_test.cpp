@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "random_draws.hpp"
-#include "sim/fleet.hpp"
+#include "sim/plan/fleet.hpp"
 
 namespace gambrel::sim {
 namespace {

@@ -8,11 +8,11 @@
 #include <numeric>
 #include <vector>
 
-#include "kernels/accumulate.hpp"
-#include "kernels/error.hpp"
-#include "kernels/formats.hpp"
-#include "kernels/quantise.hpp"
-#include "kernels/sparsity.hpp"
+#include "kernels/numerical_error/error.hpp"
+#include "kernels/numerics/accumulate.hpp"
+#include "kernels/numerics/formats.hpp"
+#include "kernels/numerics/quantise.hpp"
+#include "kernels/numerics/sparsity.hpp"
 
 using namespace gambrel;
 using namespace gambrel::kernels;

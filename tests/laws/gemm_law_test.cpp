@@ -8,9 +8,9 @@
 #include <cmath>
 
 #include "../unit/gemm_support.hpp"
-#include "sim/attention_model.hpp"
-#include "sim/gemm_cache.hpp"
 #include "random_draws.hpp"
+#include "sim/kernel_models/attention_model.hpp"
+#include "sim/kernel_models/gemm_cache.hpp"
 
 namespace gambrel::sim {
 namespace {

@@ -7,8 +7,8 @@
 #include <cmath>
 
 #include "../unit/attention_support.hpp"
-#include "sim/attention_model.hpp"
 #include "random_draws.hpp"
+#include "sim/kernel_models/attention_model.hpp"
 
 namespace gambrel::sim {
 namespace {

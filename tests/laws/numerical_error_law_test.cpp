@@ -6,9 +6,9 @@
 #include <random>
 #include <vector>
 
-#include "kernels/error.hpp"
-#include "kernels/numerical_error.hpp"
-#include "kernels/quantise.hpp"
+#include "kernels/numerical_error/error.hpp"
+#include "kernels/numerical_error/numerical_error.hpp"
+#include "kernels/numerics/quantise.hpp"
 #include "tests/unit/model_support.hpp"
 
 using namespace gambrel;

@@ -7,9 +7,9 @@
 #include <limits>
 #include <vector>
 
-#include "kernels/accumulate.hpp"
-#include "kernels/formats.hpp"
-#include "kernels/quantise.hpp"
+#include "kernels/numerics/accumulate.hpp"
+#include "kernels/numerics/formats.hpp"
+#include "kernels/numerics/quantise.hpp"
 
 using namespace gambrel;
 using namespace gambrel::kernels;

@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "random_draws.hpp"
-#include "sim/timeline.hpp"
+#include "sim/timeline/timeline.hpp"
 
 namespace gambrel::sim {
 namespace {

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "sim/plan_search.hpp"
+#include "sim/plan/plan_search.hpp"
 #include "sim/predict.hpp"
-#include "sim/step_tasks.hpp"
+#include "sim/timeline/step_tasks.hpp"
 #include "tests/unit/run_support.hpp"
 
 namespace gambrel::sim {

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <string>
 
-#include "kernels/executor.hpp"
+#include "kernels/executor/executor.hpp"
 #include "tests/laws/random_model.hpp"
 
 namespace gambrel::test {

@@ -6,7 +6,7 @@
 #include <map>
 
 #include "base/load.hpp"
-#include "sim/array_model.hpp"
+#include "sim/kernel_models/array_model.hpp"
 #include "sim/predict.hpp"
 #include "sim/refine.hpp"
 #include "tests/laws/random_draws.hpp"

@@ -1,4 +1,4 @@
-#include "kernels/accumulate.hpp"
+#include "kernels/numerics/accumulate.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,9 +1,9 @@
 // Matrix products of operators, and their time on systolic arrays.
-#include "sim/array_model.hpp"
+#include "sim/kernel_models/array_model.hpp"
 
 #include "models/fuse.hpp"
 #include "run_support.hpp"
-#include "sim/systolic.hpp"
+#include "sim/kernel_models/systolic.hpp"
 
 using namespace gambrel;
 using namespace gambrel::test;

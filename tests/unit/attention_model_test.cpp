@@ -1,6 +1,6 @@
 // The attention and latent-attention kernel models: against an independent implementation of the same formulas (Python,
 // in which they were found; tests/golden/attention_*.csv), and what each choice of kernel must do.
-#include "sim/attention_model.hpp"
+#include "sim/kernel_models/attention_model.hpp"
 
 #include <doctest/doctest.h>
 

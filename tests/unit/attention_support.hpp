@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "models/single_op.hpp"
-#include "sim/kernel_models.hpp"
+#include "sim/kernel_models/kernel_models.hpp"
 
 namespace gambrel::sim {
 

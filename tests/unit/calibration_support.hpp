@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "base/catalog.hpp"
-#include "sim/kernel_predictor.hpp"
-#include "sim/kernel_rows.hpp"
+#include "sim/calibration/kernel_predictor.hpp"
+#include "sim/calibration/kernel_rows.hpp"
 #include "tests/unit/hardware_support.hpp"
 
 namespace gambrel::test {

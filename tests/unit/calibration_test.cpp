@@ -1,5 +1,5 @@
 // Calibration files: written and read back, refused where they are wrong, and borrowed from in the right order.
-#include "sim/calibration.hpp"
+#include "sim/calibration/calibration.hpp"
 
 #include "tests/unit/calibration_support.hpp"
 #include "tests/unit/program_support.hpp"

@@ -1,6 +1,6 @@
 // The models of collectives and of the exchanges of expert parallelism: against an independent implementation of the
 // same formulas (Python, in which they were found; tests/golden/{collective,exchange}_model.csv), and what rows mean.
-#include "sim/collective_model.hpp"
+#include "sim/kernel_models/collective_model.hpp"
 
 #include <doctest/doctest.h>
 
@@ -9,8 +9,8 @@
 #include <set>
 
 #include "collective_support.hpp"
-#include "sim/kernel_rows.hpp"
 #include "golden_table.hpp"
+#include "sim/calibration/kernel_rows.hpp"
 
 namespace gambrel::sim {
 namespace {

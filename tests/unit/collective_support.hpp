@@ -2,7 +2,7 @@
 #pragma once
 
 #include "attention_support.hpp"
-#include "sim/collective_model.hpp"
+#include "sim/kernel_models/collective_model.hpp"
 
 namespace gambrel::sim {
 

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "kernels/timing/statistics.hpp"
+#include "tests/unit/program_support.hpp"
 
 using namespace gambrel;
 using namespace gambrel::kernels;
@@ -26,7 +27,7 @@ const std::string json = R"({
 TEST_CASE("benchmark json: work, units, disturbed samples") {
   const auto all = from_benchmark_json(json, "b.json");
   REQUIRE(all);
-  REQUIRE(all->size() == 2);
+  REQUIRE(all->size() == 3);
   const Measurement& saxpy = all->front();
   CHECK(saxpy.name == "saxpy/1024");
   CHECK(saxpy.flops == 2048);
@@ -34,9 +35,33 @@ TEST_CASE("benchmark json: work, units, disturbed samples") {
   CHECK(saxpy.sampled == 2);
   REQUIRE(saxpy.clean.size() == 1);  // the other one waited half of its time
   CHECK(saxpy.clean.front().seconds == doctest::Approx(2e-6));
-  CHECK(all->back().flops == doctest::Approx(3e6));  // a rate, times the time
-  CHECK(all->back().threads == 2);
-  CHECK(all->back().clean.size() == 1);
+  const Measurement& gemm = (*all)[1];
+  CHECK(gemm.flops == doctest::Approx(3e6));  // a rate, times the time
+  CHECK(gemm.threads == 2);
+  CHECK(gemm.clean.size() == 1);
+}
+
+TEST_CASE("benchmark json: what failed or was skipped is there, without samples") {
+  const auto all = from_benchmark_json(json, "b.json");
+  REQUIRE(all);
+  CHECK(all->back().name == "broken");
+  CHECK(all->back().problem == "the benchmark failed: x");
+  const auto skipped = from_benchmark_json(R"({"benchmarks": [
+    {"name": "s", "real_time": 2, "cpu_time": 2},
+    {"name": "s", "skipped": true, "skip_message": "no device", "real_time": 0, "cpu_time": 0},
+    {"name": "s", "real_time": 2, "cpu_time": 2}]})", "b.json");
+  REQUIRE(skipped);
+  REQUIRE(skipped->size() == 1);
+  CHECK(skipped->front().problem == "the benchmark was skipped: no device");
+  CHECK(skipped->front().clean.empty());  // the runs that did not fail do not speak for it
+  CHECK(skipped->front().sampled == 3);
+}
+
+TEST_CASE("benchmark json: a unit of time that is none") {
+  const auto parsec = from_benchmark_json("{\"benchmarks\": [\n  {\"name\": \"a\", \"real_time\": 1, \"time_unit\": \"parsec\"}]}", "b.json");
+  REQUIRE_FALSE(parsec);
+  CHECK(render(parsec.error()).starts_with("b.json:2:"));
+  CHECK(render(parsec.error()).find("'parsec' is no unit of time") != std::string::npos);
 }
 
 TEST_CASE("benchmark json: what it is not is told with its place") {
@@ -64,17 +89,36 @@ TEST_CASE("an anchor is chosen by what takes longer on this machine") {
 
 TEST_CASE("commands: their own benchmarks, or their CPU time; names choose among them") {
   const std::string line = "printf '%s' '" + json + "'";
-  const auto own = by_command(line, 2)({});
+  const auto own = by_command({.line = line, .runs = 2})({});
   REQUIRE(own);
-  CHECK(own->size() == 2);
+  CHECK(own->size() == 3);
   CHECK(own->front().sampled == 4);
   CHECK(own->front().clean.size() <= 2);  // fewer if the anchor was disturbed all the time
-  CHECK(by_command(line, 1)({"gemm"})->size() == 1);
-  const auto time = by_command("i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done", 1)({});
+  CHECK(own->back().problem == "the benchmark failed: x");
+  CHECK(by_command({.line = line, .runs = 1})({"gemm"})->size() == 1);
+  const std::string loop = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done";
+  const auto time = by_command({.line = loop, .runs = 1})({});
   REQUIRE(time);
   REQUIRE(time->size() == 1);
+  CHECK(time->front().name == loop);
   CHECK(time->front().sampled == 1);
-  const auto failing = by_command("exit 3", 1)({});
+  CHECK(by_command({.line = loop, .runs = 1, .name = "command"})({})->front().name == "command");
+  const auto failing = by_command({.line = "exit 3", .runs = 1})({});
   REQUIRE_FALSE(failing);
   CHECK(render(failing.error()).find("'exit 3' ended with 3") != std::string::npos);
+}
+
+TEST_CASE("commands: a benchmark that fails is not run again and again") {
+  const gambrel::test::Scratch scratch;
+  const std::string log = scratch.path("log");
+  const auto all = by_command({.line = "echo x >>" + log + R"(; printf '{"benchmarks": [{"name": "a", "error_occurred": true}]}')"})({});
+  REQUIRE(all);
+  CHECK(all->front().problem == "the benchmark failed");
+  CHECK(gambrel::test::text_of(log) == "x\n");
+}
+
+TEST_CASE("commands: a time limit") {
+  const auto late = by_command({.line = "sleep 60", .timeout_s = 0.05})({});
+  REQUIRE_FALSE(late);
+  CHECK(late.error().front().fault == Fault::environment);
 }

@@ -1,8 +1,8 @@
 // What the tests of comparisons share: a small model's comparison from text, and its variants by name.
 #pragma once
 
-#include "sim/compare.hpp"
-#include "sim/read_comparison.hpp"
+#include "sim/compare/compare.hpp"
+#include "sim/compare/read_comparison.hpp"
 #include "tests/unit/run_support.hpp"
 
 namespace gambrel::test {

@@ -1,11 +1,11 @@
-#include "sim/compare.hpp"
+#include "sim/compare/compare.hpp"
 
 #include <doctest/doctest.h>
 
 #include <cmath>
 
 #include "reports/comparison.hpp"
-#include "sim/compare_recipe.hpp"
+#include "sim/compare/compare_recipe.hpp"
 #include "tests/unit/compare_support.hpp"
 
 using namespace gambrel;

@@ -1,7 +1,8 @@
 // Kernel models of processors: which model and constants a call uses, where its operands come from, what packing costs.
 #include "cpu_support.hpp"
 
-#include "sim/cpu_caches.hpp"
+#include "sim/kernel_models/cpu_caches.hpp"
+#include "sim/kernel_models/product_loops.hpp"
 
 using namespace gambrel;
 using namespace gambrel::sim;
@@ -66,14 +67,67 @@ TEST_CASE("cpu models: weights that a model touches between two calls come from 
 
 TEST_CASE("cpu models: OpenBLAS packs what is large, and one row never") {
   const ChipFigures figures = chip_figures(made_up_cpu());
-  const auto slow = with(cpu_gemm_model, {{"pack_efficiency", 0.01}}), fast = with(cpu_gemm_model, {{"pack_efficiency", 2}});
+  const auto slow = with(cpu_gemm_model, {{"pack_efficiency", 0.01}, {"loops", 2}}), fast = with(cpu_gemm_model, {{"pack_efficiency", 2}, {"loops", 2}});
   const auto packing = [&](double m, double n, double k) {
     return cpu_gemm_model.predict(cpu_gemm(m, n, k), figures, slow) - cpu_gemm_model.predict(cpu_gemm(m, n, k), figures, fast);
   };
   CHECK(packing(1, 1024, 1024) == doctest::Approx(0));
-  CHECK(packing(16, 16, 512) < 0.01 * packing(64, 512, 512));
+  CHECK(packing(16, 16, 512) == doctest::Approx(0));
+  CHECK(packing(16, 16, 16) > 0);  // small, but not deep
   // x and W once at a hundredth of the first cache's bandwidth.
-  CHECK(packing(64, 1024, 1024) == doctest::Approx(4.0 * (64 * 1024 + 1024 * 1024) / 2e9).epsilon(0.02));
+  CHECK(packing(64, 1024, 1040) == doctest::Approx(4.0 * (64 * 1040 + 1024 * 1040) / 2e9).epsilon(0.02));
+  // Rows of W that lie 4 KiB apart share a set of the first cache, and take twice as long by the usual value.
+  CHECK(packing(64, 1024, 1024) == doctest::Approx(4.0 * (64 * 1024 + 2 * 1024 * 1024) / 2e9).epsilon(0.02));
+}
+
+TEST_CASE("cpu models: passes over panels cover every product once, and each panel has one that comes first") {
+  for (const double m : {1.0, 5.0, 7.0, 256.0, 300.0, 1111.0})
+    for (const double n : {1.0, 15.0, 16.0, 64.0, 100.0, 4096.0 + 17}) {
+      const ProductLoops panels = product_loops(true, m, n, 512, 4), packed = product_loops(false, m, n, 512, 4);
+      double sums = 0, first = 0, rows = 0;
+      for (const Sweep& s : panels) {
+        sums += s.rows * s.vectors * s.count, first += s.first;
+        CHECK(s.first <= s.count);
+        CHECK(s.rows * s.vectors <= 28);
+      }
+      CHECK(sums == m * std::ceil(n / 16));
+      const double tail = n - 64 * std::floor(n / 64);
+      CHECK(first == panels.row_blocks * (std::floor(n / 64) + (tail >= 16 ? 1 : 0) + (std::fmod(tail, 16) > 0 ? 1 : 0)));
+      for (const Sweep& s : packed)
+        if (!s.narrow) rows += s.rows * s.count;
+      CHECK(rows == m * std::floor(n / 16));
+    }
+  // 23 columns are 16 + 4 + 2 + 1; 431 rows are 17 times 24, 20, 2 and 1.
+  const ProductLoops odd = product_loops(false, 431, 23, 512, 4);
+  CHECK(odd.size == 8);
+  CHECK(odd.begin()->count == 17);
+}
+
+TEST_CASE("cpu models: rows that fill no block of sums cost more each, and weights far away cost a first pass") {
+  const ChipFigures figures = chip_figures(made_up_cpu());
+  const auto values = usual_values(cpu_gemm_model);
+  const auto a_row = [&](double m) { return cpu_gemm_model.predict(cpu_gemm(m, 1024, 256), figures, values) / m; };
+  CHECK(a_row(7) > a_row(12));
+  CHECK(a_row(1) > 1.5 * a_row(6));
+  const auto waiting = [&](double m) {
+    KernelCall call = cpu_gemm(m, 512, 512);
+    const double near = cpu_gemm_model.predict(call, figures, values);
+    call.between = 1e9;
+    return cpu_gemm_model.predict(call, figures, values) - near;
+  };
+  CHECK(waiting(1) > 0);
+  CHECK(waiting(192) == doctest::Approx(waiting(6)).epsilon(0.2));  // by the first rows only
+}
+
+TEST_CASE("cpu models: packed weights are not copied, plain ones anew for each block of rows") {
+  const ChipFigures figures = chip_figures(made_up_cpu());
+  const auto copying = [&](double loops, double m) {
+    const auto slow = with(cpu_gemm_model, {{"pack_efficiency", 0.01}, {"loops", loops}}), fast = with(cpu_gemm_model, {{"pack_efficiency", 0.02}, {"loops", loops}});
+    return cpu_gemm_model.predict(cpu_gemm(m, 1024, 1024), figures, slow) - cpu_gemm_model.predict(cpu_gemm(m, 1024, 1024), figures, fast);
+  };
+  CHECK(copying(0, 512) == doctest::Approx(0));
+  CHECK(copying(1, 512) == doctest::Approx(2 * copying(1, 256)).epsilon(0.01));
+  CHECK(copying(2, 512) == doctest::Approx(copying(2, 256)).epsilon(0.3));
 }
 
 TEST_CASE("cpu models: a version is looked up whole, and left out it is the first one listed") {

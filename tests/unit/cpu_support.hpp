@@ -9,8 +9,8 @@
 
 #include "base/load.hpp"
 #include "models/single_op.hpp"
-#include "sim/kernel_predictor.hpp"
-#include "sim/kernel_models.hpp"
+#include "sim/calibration/kernel_predictor.hpp"
+#include "sim/kernel_models/kernel_models.hpp"
 #include "tests/unit/calibration_support.hpp"
 
 namespace gambrel::test {

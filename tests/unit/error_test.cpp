@@ -1,4 +1,4 @@
-#include "kernels/error.hpp"
+#include "kernels/numerical_error/error.hpp"
 
 #include <doctest/doctest.h>
 

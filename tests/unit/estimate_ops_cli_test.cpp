@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/csv.hpp"
-#include "sim/calibration.hpp"
+#include "sim/calibration/calibration.hpp"
 #include "tests/unit/calibration_support.hpp"
 #include "tests/unit/program_support.hpp"
 

@@ -3,11 +3,11 @@
 
 #include <cmath>
 
-#include "kernels/executor.hpp"
-#include "kernels/fast_kernels.hpp"
-#include "kernels/measure_graph.hpp"
-#include "kernels/scale_model.hpp"
-#include "kernels/weights.hpp"
+#include "kernels/executor/executor.hpp"
+#include "kernels/executor/fast_kernels.hpp"
+#include "kernels/executor/measure_graph.hpp"
+#include "kernels/weights/scale_model.hpp"
+#include "kernels/weights/weights.hpp"
 #include "models/backward.hpp"
 #include "tests/unit/model_support.hpp"
 

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/measure_graph.hpp"
+#include "kernels/executor/measure_graph.hpp"
 #include "tests/unit/model_support.hpp"
 
 using namespace gambrel;
@@ -70,4 +70,52 @@ TEST_CASE("fast kernels: a measured graph keeps its counts, times each operator,
   }
   CHECK(fast->peak_bytes >= 4 * fast->parameters);
   CHECK(fast_table_text().find("oneDNN") == 0);
+}
+
+TEST_CASE("fast kernels: a sum may overwrite a term; the first of the largest is found, wherever it stands") {
+  std::vector<float> a(37), b(37);
+  for (std::size_t i = 0; i < a.size(); ++i) a[i] = static_cast<float>(i), b[i] = 2 * a[i];
+  fast_table().add(a.data(), b.data(), a.data(), a.size());
+  for (std::size_t i = 0; i < a.size(); ++i) CHECK(a[i] == 3 * static_cast<float>(i));
+  for (const std::size_t n : {1, 15, 16, 17, 33, 100})
+    for (std::size_t at = 0; at < n; ++at) {
+      std::vector<float> x(n, -2.0f);
+      x[at] = -1, x[n - 1] = -1;
+      CHECK(fast_table().argmax(x.data(), n) == at);
+    }
+}
+
+TEST_CASE("fast kernels: a step that is run again, a longer one and another prompt give what a fresh executor gives") {
+  const models::ModelConfig model = llama("kind: gqa, heads: 4, kv_heads: 2, head_dim: 16");
+  const ExecutorOptions options{.count = false, .keep_weights = true, .fast = &fast_table()};
+  Executor<float> kept(model, {}, options);
+  const models::Step prompt{.sequences = 2, .new_tokens = 9}, next{.sequences = 2, .new_tokens = 1, .past_tokens = 9}, more{.sequences = 2, .new_tokens = 3, .past_tokens = 10};
+  std::vector<double> once, again;
+  for (std::vector<double>* logits : {&once, &again}) {
+    for (const models::Step& step : {prompt, next, next, more, next, more}) {
+      const auto done = kept.run(graph_of(model, step), step);
+      REQUIRE(done.has_value());
+      logits->insert(logits->end(), done->logits.begin(), done->logits.end());
+    }
+  }
+  CHECK(once == again);
+  Executor<float> fresh(model, {}, options);
+  std::vector<double> straight;
+  for (const models::Step& step : {prompt, next}) {
+    const auto done = fresh.run(graph_of(model, step), step);
+    straight.insert(straight.end(), done->logits.begin(), done->logits.end());
+  }
+  CHECK(std::equal(straight.begin(), straight.end(), once.begin()));
+}
+
+TEST_CASE("fast kernels: what is measured beside has its turns, and its clock counts") {
+  const models::ModelConfig model = llama("kind: gqa, heads: 4, kv_heads: 2, head_dim: 16");
+  const models::Step step{.new_tokens = 8};
+  int turns = 0;
+  const auto clock = [&turns] { return ++turns, 2.0; };
+  const auto measured = measure_graph(model, graph_of(model, step), step, {}, {.fast = &fast_table(), .runs = 12, .seconds = 5, .beside = clock});
+  REQUIRE(measured.has_value());
+  CHECK(measured->runs == 12);
+  CHECK(turns == 3);  // of five runs at the most
+  for (const MeasuredOp& op : measured->ops) CHECK((op.seconds > 0 && op.seconds < 1));
 }

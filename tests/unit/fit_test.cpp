@@ -1,5 +1,5 @@
 // The fit: finds the constants of problems whose answer is known.
-#include "sim/fit.hpp"
+#include "sim/kernel_models/fit.hpp"
 
 #include <doctest/doctest.h>
 
@@ -8,7 +8,7 @@
 #include <limits>
 #include <numeric>
 
-#include "sim/fit_kernel.hpp"
+#include "sim/calibration/fit_kernel.hpp"
 #include "tests/unit/calibration_support.hpp"
 
 using namespace gambrel;
@@ -33,12 +33,12 @@ struct Toy {
       measured.push_back(toy_seconds(truth, size));
     }
   }
-  std::vector<double> fit() {
+  std::vector<double> fit(std::vector<double> (*search)(const FitProblem&) = fit_constants) {
     auto predict = [this](std::span<const double> values, std::span<double> seconds) {
       ++calls;
       for (std::size_t i = 0; i < sizes.size(); ++i) seconds[i] = toy_seconds(values, sizes[i]);
     };
-    return fit_constants({.constants = toy, .predict = predict, .measured = measured, .start = start});
+    return search({.constants = toy, .predict = predict, .measured = measured, .start = start});
   }
 };
 
@@ -93,11 +93,52 @@ TEST_CASE("a problem with nothing to search gives its start back") {
   CHECK(fit_constants({.constants = fixed_only, .predict = predict, .measured = measured, .start = start}) == start);
 }
 
+TEST_CASE("the smooth search finds the same constants in far fewer evaluations") {
+  const std::array<double, 3> truth{3e-6, 4e10, 64};
+  Toy direct(truth), smooth(truth);
+  for (std::size_t i = 0; i < smooth.measured.size(); i += 10) smooth.measured[i] *= 8;  // wild rows
+  direct.fit();
+  const auto found = smooth.fit(fit_smooth);
+  CHECK(found[0] == doctest::Approx(truth[0]).epsilon(0.05));
+  CHECK(found[1] == doctest::Approx(truth[1]).epsilon(0.05));
+  CHECK(found[2] == 64);
+  CHECK(smooth.calls < direct.calls);
+  Toy again(truth), twice(truth);
+  CHECK(again.fit(fit_smooth) == twice.fit(fit_smooth));
+}
+
+TEST_CASE("the smooth search keeps constants in their bounds, and gives back what has nothing to search") {
+  const auto found = Toy({1e-2, 1e7, 64}).fit(fit_smooth);
+  CHECK(found[0] == doctest::Approx(toy[0].high).epsilon(0.02));
+  CHECK(found[1] == doctest::Approx(toy[1].low).epsilon(0.02));
+  constexpr std::array<Constant, 1> fixed_only{{{"tile", 64, 1, 512, Search::fixed, "", ""}}};
+  const std::vector<double> measured{1}, start{128};
+  auto predict = [](std::span<const double>, std::span<double> seconds) { seconds[0] = 2; };
+  CHECK(fit_smooth({.constants = fixed_only, .predict = predict, .measured = measured, .start = start}) == start);
+}
+
+TEST_CASE("a choice is made by trying: the tile that made the data is found, and its rate with it") {
+  constexpr std::array<Constant, 2> constants{{{"rate", 1e9, 1e8, 1e12, Search::logarithmic, "1/s", ""}, {"tile", 1, 1, 5, Search::choice, "", ""}}};
+  const auto seconds_of = [](std::span<const double> c, double size) { return std::ceil(size / (16 * c[1])) * 16 * c[1] / c[0]; };
+  const std::vector<double> truth{5e9, 4}, start{1e9, 1};
+  std::vector<double> measured;
+  for (int size = 1; size < 200; size += 3) measured.push_back(seconds_of(truth, size));
+  auto predict = [&](std::span<const double> values, std::span<double> seconds) {
+    for (std::size_t i = 0; i < seconds.size(); ++i) seconds[i] = seconds_of(values, 1 + 3 * static_cast<double>(i));
+  };
+  const FitProblem problem{.constants = constants, .predict = predict, .measured = measured, .start = start};
+  const auto found = fit_smooth(problem);
+  CHECK(found[1] == 4);
+  CHECK(found[0] == doctest::Approx(5e9).epsilon(0.001));
+  CHECK(fit_constants(problem)[1] == 1);  // which leaves choices alone
+}
+
 TEST_CASE("constants for which a model has no answer are avoided, not chosen") {
   constexpr std::array<Constant, 1> one{{{"x", 0.5, 0, 1, Search::linear, "", ""}}};
   const std::vector<double> measured{0.4}, start{0.9};
   auto predict = [](std::span<const double> v, std::span<double> seconds) { seconds[0] = v[0] < 0.3 ? std::nan("") : v[0]; };
   CHECK(fit_constants({.constants = one, .predict = predict, .measured = measured, .start = start})[0] == doctest::Approx(0.4).epsilon(0.01));
+  CHECK(fit_smooth({.constants = one, .predict = predict, .measured = measured, .start = start})[0] == doctest::Approx(0.4).epsilon(0.01));
 }
 
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "run_support.hpp"
-#include "sim/fleet.hpp"
+#include "sim/plan/fleet.hpp"
 
 using namespace gambrel;
 using namespace gambrel::sim;

@@ -1,5 +1,5 @@
 // Codes against the tables of OFP8 rev. 1.0 and MX v1.0, and conversions against a search of the nearest code.
-#include "kernels/formats.hpp"
+#include "kernels/numerics/formats.hpp"
 
 #include <doctest/doctest.h>
 

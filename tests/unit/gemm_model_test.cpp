@@ -1,6 +1,6 @@
 // The GEMM kernel model: against an independent implementation of the same formulas (Python, in which they were found;
 // tests/golden/gemm_*.csv), the tilings it searches, and what each of its effects must do.
-#include "sim/gemm_model.hpp"
+#include "sim/kernel_models/gemm_model.hpp"
 
 #include <doctest/doctest.h>
 
@@ -10,7 +10,7 @@
 
 #include "gemm_support.hpp"
 #include "golden_table.hpp"
-#include "sim/gemm_cache.hpp"
+#include "sim/kernel_models/gemm_cache.hpp"
 
 namespace gambrel::sim {
 namespace {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "attention_support.hpp"
-#include "sim/gemm_model.hpp"
+#include "sim/kernel_models/gemm_model.hpp"
 
 namespace gambrel::sim {
 

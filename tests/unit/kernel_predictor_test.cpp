@@ -1,5 +1,5 @@
 // One kernel call on one chip: floors, asserted efficiencies, bounds, intervals, and the figures that models read.
-#include "sim/kernel_predictor.hpp"
+#include "sim/calibration/kernel_predictor.hpp"
 
 #include <cmath>
 

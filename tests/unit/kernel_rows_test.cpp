@@ -1,5 +1,5 @@
 // Rows of kernels: each kind's columns and their aliases, the odd names of data types, every error at its line.
-#include "sim/kernel_rows.hpp"
+#include "sim/calibration/kernel_rows.hpp"
 
 #include "tests/unit/calibration_support.hpp"
 
@@ -220,6 +220,48 @@ TEST_CASE("the columns tell the kind, where they can") {
   CHECK(told("bytes_read,bytes_written\n") == KernelKind::elementwise);
   CHECK_FALSE(told("rows,cols,dtype\n").has_value());           // softmax, layernorm or gelu
   CHECK_FALSE(told("op,dtype,m,n,k,rows,cols\n").has_value());  // several kinds in one file
+}
+
+TEST_CASE("a suite's file: rows by kind, in order; what no kind reads is counted by its operator") {
+  const CsvTable table = test::table_of(
+      "device,op,dtype,m,n,k,rows,cols,version,measured_us\n"
+      "c,fma,fp32,,,,,,own,1\nc,gemm,fp32,8,16,32,,,onednn,2\nc,softmax,fp32,,,,4,64,own,3\nc,stream_read,fp32,,,,,,own,4\nc,gemm,fp32,1,16,32,,,onednn,5\n"
+      "c,layer_norm,fp32,,,,4,64,own,6\nc,fma,fp64,,,,,,own,7\nc,matmul,fp32,2,2,2,,,eigen,8\n");
+  const auto mixed = rows_by_kind(table);
+  REQUIRE(mixed);
+  REQUIRE(mixed->kinds.size() == 3);
+  CHECK(mixed->kinds[0].kind == KernelKind::gemm);
+  CHECK(mixed->kinds[0].rows.size() == 3);
+  CHECK(mixed->kinds[1].kind == KernelKind::softmax);
+  CHECK(mixed->kinds[2].kind == KernelKind::layernorm);
+  CHECK(describe_uncovered(*mixed) == "3 rows are skipped, for no kind of kernel reads them: fma (2), stream_read (1)");
+  for (const KindRows& kind : mixed->kinds) {
+    const auto reader = RowReader::make(table, kind.kind);
+    REQUIRE(reader);
+    for (const CsvRow* row : kind.rows) CHECK(reader->read(*row).has_value());
+  }
+  const auto softmax = RowReader::make(table, KernelKind::softmax)->read(*mixed->kinds[1].rows[0]);
+  CHECK(softmax->measured_as == "softmax/own");  // versions are fitted apart
+}
+
+TEST_CASE("a file whose operators name no kind is of one kind, and so is one without that column") {
+  CHECK_FALSE(rows_by_kind(test::table_of("op,bytes_read,bytes_written\nmlp_act,1,1\nadd,1,1\n")).has_value());
+  CHECK_FALSE(rows_by_kind(test::table_of("dtype,m,n,k\nbf16,1,1,1\n")).has_value());
+  const auto only = rows_by_kind(test::table_of("op,dtype,m,n,k\ngemm,bf16,1,1,1\n"));
+  REQUIRE(only);
+  CHECK(only->kinds.size() == 1);
+  CHECK(describe_uncovered(*only).empty());
+}
+
+TEST_CASE("attention as the suite writes it: one data type, and a prompt's part after others") {
+  const std::string header = "dtype,num_heads,head_dim,batch_size,isl,kv_tokens,num_key_value_heads\n";
+  const KernelCall part = one(KernelKind::attention_prefill, header + "fp32,8,128,1,256,1024,2\n");
+  CHECK(part.activations.format == Format::fp32);
+  CHECK(part.stored.format == Format::fp32);
+  CHECK(part.dim(Dim::queries) == 256);
+  CHECK(part.dim(Dim::keys) == 1024);
+  CHECK(part.dim(Dim::pairs) == 256.0 * 768 + 256.0 * 257 / 2);
+  CHECK(one(KernelKind::attention_prefill, header + "fp32,8,128,1,256,256,2\n").dim(Dim::pairs) == 256.0 * 257 / 2);
 }
 
 TEST_CASE("kinds have names that read back") {

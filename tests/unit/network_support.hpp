@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "hw/system.hpp"
-#include "sim/network.hpp"
+#include "sim/network/network.hpp"
 
 namespace gambrel::sim {
 

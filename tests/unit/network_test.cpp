@@ -1,5 +1,5 @@
 // Times of collectives against textbook forms: rings, trees, tori, levels, contention.
-#include "sim/network.hpp"
+#include "sim/network/network.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,12 +1,12 @@
 // Error against fp32: the copy that stands for a model, what a report holds, and what is refused.
-#include "kernels/numerical_error.hpp"
+#include "kernels/numerical_error/numerical_error.hpp"
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/numerical_error_copy.hpp"
+#include "kernels/numerical_error/numerical_error_copy.hpp"
 #include "tests/unit/model_support.hpp"
 
 using namespace gambrel;

@@ -1,5 +1,5 @@
 // A graph's formats executed: which tensor is rounded how, on models small enough to look at every number.
-#include "kernels/numerics.hpp"
+#include "kernels/executor/numerics.hpp"
 
 #include <doctest/doctest.h>
 
@@ -7,12 +7,12 @@
 #include <cmath>
 #include <random>
 
-#include "kernels/buffer.hpp"
-#include "kernels/error.hpp"
-#include "kernels/executor.hpp"
-#include "kernels/quantise.hpp"
-#include "kernels/sparsity.hpp"
-#include "kernels/synthetic_weights.hpp"
+#include "kernels/executor/buffer.hpp"
+#include "kernels/executor/executor.hpp"
+#include "kernels/numerical_error/error.hpp"
+#include "kernels/numerics/quantise.hpp"
+#include "kernels/numerics/sparsity.hpp"
+#include "kernels/weights/synthetic_weights.hpp"
 #include "tests/unit/model_support.hpp"
 
 using namespace gambrel;
@@ -43,7 +43,7 @@ Floats normal(std::size_t count, unsigned seed) {
 std::map<std::string, Floats> results(const ModelConfig& model, const Precision& precision, Numerics& numerics,
                                       Step step) {
   std::map<std::string, Floats> all;
-  numerics.observe([&](const WrittenResult& r) { all[r.name] = r.values.data; });
+  numerics.observe([&](const WrittenResult& r) { all[r.name].assign(r.values.data.begin(), r.values.data.end()); });
   ExecutorOptions options{.count = false};
   options.numerics = &numerics;
   const auto done = Executor<float>(model, {}, options).run(graph_of(model, step, precision), step);
@@ -144,7 +144,7 @@ TEST_CASE("numerics: a cache is rounded as it is appended, by head, and old rows
   Numerics numerics(settings_of(model, precision));
   Floats first, second;
   numerics.observe([&](const WrittenResult& r) {
-    if (r.name == "layers.0.attn.kv_append") (first.empty() ? first : second) = r.values.data;
+    if (r.name == "layers.0.attn.kv_append") (first.empty() ? first : second).assign(r.values.data.begin(), r.values.data.end());
   });
   ExecutorOptions options{.count = false};
   options.numerics = &numerics;

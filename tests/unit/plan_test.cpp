@@ -1,5 +1,5 @@
 // Plans: what fits a model and a number of chips, what is said if it does not, and which chips each axis joins.
-#include "sim/plan.hpp"
+#include "sim/plan/plan.hpp"
 
 #include <algorithm>
 #include <cmath>

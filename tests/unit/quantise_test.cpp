@@ -1,5 +1,5 @@
 // Matrices with their scales: the rules of MX v1.0, NVFP4, integers and sign1 on numbers worked out by hand.
-#include "kernels/quantise.hpp"
+#include "kernels/numerics/quantise.hpp"
 
 #include <doctest/doctest.h>
 
@@ -8,7 +8,7 @@
 #include <limits>
 #include <random>
 
-#include "kernels/formats.hpp"
+#include "kernels/numerics/formats.hpp"
 
 using namespace gambrel;
 using namespace gambrel::kernels;

@@ -1,5 +1,5 @@
 // `plan:` and `chips:` of run files: what they mean, what is filled in, what is refused and where.
-#include "sim/read_plan.hpp"
+#include "sim/plan/read_plan.hpp"
 
 #include "run_support.hpp"
 

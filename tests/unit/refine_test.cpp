@@ -4,7 +4,7 @@
 #include "models/fuse.hpp"
 #include "reports/report.hpp"
 #include "run_support.hpp"
-#include "sim/array_model.hpp"
+#include "sim/kernel_models/array_model.hpp"
 
 using namespace gambrel;
 using namespace gambrel::test;

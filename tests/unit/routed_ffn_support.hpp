@@ -2,7 +2,7 @@
 #pragma once
 
 #include "attention_support.hpp"
-#include "sim/expert_load.hpp"
+#include "sim/kernel_models/expert_load.hpp"
 
 namespace gambrel::sim {
 

@@ -1,5 +1,5 @@
 // Checkpoints: headers that lie are refused, values are read by type, and a written model is measured as it was written.
-#include "kernels/safetensors.hpp"
+#include "kernels/weights/safetensors.hpp"
 
 #include <doctest/doctest.h>
 #include <rapidcheck.h>
@@ -10,8 +10,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "kernels/numerical_error.hpp"
-#include "kernels/synthetic_weights.hpp"
+#include "kernels/numerical_error/numerical_error.hpp"
+#include "kernels/weights/synthetic_weights.hpp"
 #include "tests/unit/model_support.hpp"
 
 using namespace gambrel;

@@ -3,7 +3,7 @@
 
 #include <limits>
 
-#include "sim/compare.hpp"
+#include "sim/compare/compare.hpp"
 #include "tests/unit/sample_estimate.hpp"
 
 namespace gambrel::test {

@@ -1,5 +1,5 @@
 // Errors of predictions, and the parts that rows fall into.
-#include "sim/score.hpp"
+#include "sim/calibration/score.hpp"
 
 #include <doctest/doctest.h>
 

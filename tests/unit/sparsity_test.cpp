@@ -1,4 +1,4 @@
-#include "kernels/sparsity.hpp"
+#include "kernels/numerics/sparsity.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,5 +1,5 @@
 // Virtual stages that are alike are found, and what they cost sums up to the model.
-#include "sim/stage_kinds.hpp"
+#include "sim/timeline/stage_kinds.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,5 +1,5 @@
 // The schedule that is drawn takes the time that was predicted, and shows each stage at its work.
-#include "sim/step_tasks.hpp"
+#include "sim/timeline/step_tasks.hpp"
 
 #include <algorithm>
 #include <map>

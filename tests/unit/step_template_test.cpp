@@ -1,5 +1,5 @@
 // One rank's costs by part of the model: every operator and every weight in exactly one part, layers in order.
-#include "sim/step_template.hpp"
+#include "sim/timeline/step_template.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,5 @@
 // Suites of published runs: how their files become runs and seconds, and how predictions are scored.
-#include "sim/suite.hpp"
+#include "sim/calibration/suite.hpp"
 
 #include <cmath>
 

@@ -5,7 +5,7 @@
 #include <set>
 #include <string>
 
-#include "sim/timeline.hpp"
+#include "sim/timeline/timeline.hpp"
 
 using namespace gambrel::sim;
 

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "golden_rows.hpp"
-#include "sim/kernel_rows.hpp"
+#include "sim/calibration/kernel_rows.hpp"
 
 namespace gambrel::sim {
 namespace {

@@ -7,7 +7,7 @@
 #include <fstream>
 #include <set>
 
-#include "sim/fit_kernel.hpp"
+#include "sim/calibration/fit_kernel.hpp"
 #include "tests/unit/calibration_support.hpp"
 
 using namespace gambrel;

@@ -7,9 +7,9 @@
 
 #include "base/csv.hpp"
 #include "base/load.hpp"
-#include "sim/calibration.hpp"
-#include "sim/kernel_predictor.hpp"
-#include "sim/network.hpp"
+#include "sim/calibration/calibration.hpp"
+#include "sim/calibration/kernel_predictor.hpp"
+#include "sim/network/network.hpp"
 #include "tests/unit/collective_support.hpp"
 #include "tests/unit/hardware_support.hpp"
 

@@ -4,7 +4,7 @@
 
 #include "base/csv.hpp"
 #include "base/quantity.hpp"
-#include "sim/suite.hpp"
+#include "sim/calibration/suite.hpp"
 #include "tests/unit/run_support.hpp"
 
 using namespace gambrel;

@@ -5,7 +5,7 @@
 #include <fstream>
 
 #include "base/csv.hpp"
-#include "sim/systolic.hpp"
+#include "sim/kernel_models/systolic.hpp"
 
 using namespace gambrel;
 

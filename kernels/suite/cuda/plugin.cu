@@ -148,6 +148,14 @@ gambrel_cuda_kernel stream_row(const char* kernel, double n, double arrays) {
   return {kernel, "f32", "cuda", "", 0, n, 0, 0, arrays * 4 * n, 1e-6, prepare, run, error, release};
 }
 
+/// cublasCreate's status: without a device that it can use it is 1, not initialised.
+int blas_status() {
+  cublasHandle_t handle = nullptr;
+  const cublasStatus_t status = cublasCreate(&handle);
+  if (status == CUBLAS_STATUS_SUCCESS) cublasDestroy(handle);
+  return static_cast<int>(status);
+}
+
 }  // namespace
 
 extern "C" int gambrel_cuda_kernels(const gambrel_cuda_kernel** rows, int* count, const char** device) {
@@ -157,6 +165,7 @@ extern "C" int gambrel_cuda_kernels(const gambrel_cuda_kernel** rows, int* count
   if (devices == 0) return static_cast<int>(cudaErrorNoDevice);
   static cudaDeviceProp properties;
   if (const cudaError_t asked = cudaGetDeviceProperties(&properties, 0); asked != cudaSuccess) return static_cast<int>(asked);
+  if (const int status = blas_status(); status != 0) return -status;
   static const std::vector<gambrel_cuda_kernel> table{
       {"fma", "f32", "cuda", "", 0, 0, 0, 2.0 * fma_rounds * fma_chains * fma_threads, 0, 1e-5, prepare, run, error, release},
       stream_row("stream_copy", 1 << 26, 2), stream_row("stream_triad", 1 << 26, 3),

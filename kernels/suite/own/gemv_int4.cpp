@@ -86,7 +86,7 @@ __attribute__((target("avx512vnni"))) void dot_products(const uint8_t* w, const 
 #pragma GCC unroll 4
       for (size_t t = 0; t < tiles; ++t) {
         const uint8_t* const here = w + t * bytes_of_tile + j * 64;
-        const __m512i bytes = _mm512_loadu_si512(here);
+        const __m512i bytes = held(_mm512_loadu_si512(here));
         a[t] = _mm512_dpbusd_epi32(a[t], _mm512_and_si512(bytes, low), first);
         b[t] = _mm512_dpbusd_epi32(b[t], _mm512_and_si512(bytes, high), second);
       }
@@ -106,6 +106,7 @@ bool gemv_int4_dot(const uint8_t* w, const uint16_t* scales, const QuantisedRow&
     products(w + row * k / 2, scales + row * k / group, x, y + row, k);
     row += taken;
   };
+  while (row + 4 * rows <= n) next(dot_products<4>, 4 * rows);
   while (row + 2 * rows <= n) next(dot_products<2>, 2 * rows);
   if (row < n) next(dot_products<1>, rows);
   return true;

@@ -81,7 +81,7 @@ void swiglu(const float* x, float* y, size_t rows, size_t n) {
   for (size_t row = 0; row < rows; ++row, x += 2 * n, y += n)
     each(n, y, x + 2 * n, [&](const auto& at) {
       const V gate = at(x), up = at(x + n);
-      return gate * up * reciprocal(1.0f + exponential(-gate));
+      return divided(gate * up, 1.0f + exponential(-gate));
     });
 }
 

@@ -1,0 +1,56 @@
+// Peaks beside something else, and the memory of what is timed.
+#include "kernels/timing/peak_watch.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/executor/buffer.hpp"
+
+using namespace gambrel::kernels;
+
+TEST_CASE("a peak watch gives each peak's rate, and the clock's at every visit") {
+  PeakWatch watch({{Anchor::fma_f32}, {Anchor::read, 1 << 18}});
+  CHECK(watch.readings()[0].samples == 0);
+  CHECK(watch.readings()[0].rate == 0);
+  double fastest = 0;
+  for (int i = 0; i < 3; ++i) fastest = std::max(fastest, watch.visit());
+  CHECK(fastest > 1e8);
+  const auto readings = watch.readings();
+  REQUIRE(readings.size() == 2);
+  CHECK(readings[1].of.anchor == Anchor::read);
+  CHECK(readings[1].of.bytes == 1 << 18);
+  for (const PeakReading& reading : readings) {
+    CHECK(reading.samples <= 18);
+    if (reading.samples > 0) CHECK(reading.rate > 1e7);
+  }
+}
+
+TEST_CASE("blocks are aligned, and a large one is used again") {
+  for (const std::size_t bytes : {1u, 100u, 600u << 10, 5u << 20}) {
+    void* const block = take_block(bytes);
+    CHECK(reinterpret_cast<std::uintptr_t>(block) % 64 == 0);
+    give_block(block, bytes);
+  }
+  void* const one = take_block(3 << 20);
+  give_block(one, 3 << 20);
+  void* const other = take_block((3 << 20) + 1000);  // as many pages
+  CHECK(other == one);
+  give_block(other, (3 << 20) + 1000);
+}
+
+TEST_CASE("a result that has its shape keeps its memory, another one is zeros") {
+  Buffer<float> buffer(4, 8);
+  buffer.row(1)[2] = 5;
+  buffer.places = {1, 2};
+  gambrel::models::Tensor tensor;
+  View<float> view(buffer, tensor, false);
+  const float* const before = buffer.row(0);
+  view.shape(4, 8);
+  CHECK(buffer.row(0) == before);
+  CHECK(buffer.places.empty());
+  view.shape(8, 4);
+  CHECK(buffer.rows == 8);
+  for (const float x : buffer.data) CHECK(x == 0);
+}
