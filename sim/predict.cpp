@@ -9,9 +9,9 @@
 
 #include "models/build.hpp"
 #include "sim/compose.hpp"
-#include "sim/plan/plan_search.hpp"
-#include "sim/plan/predict_pools.hpp"
+#include "sim/plan_search/plan_search.hpp"
 #include "sim/predict_cached.hpp"
+#include "sim/predict_pools.hpp"
 #include "sim/predict_training.hpp"
 #include "sim/rank_phase.hpp"
 #include "sim/summarise.hpp"

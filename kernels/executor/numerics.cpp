@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "kernels/executor/op_run.hpp"
-#include "kernels/numerical_error/error.hpp"
+#include "kernels/numerics/error.hpp"
 #include "kernels/numerics/quantise.hpp"
 #include "kernels/numerics/sparsity.hpp"
 

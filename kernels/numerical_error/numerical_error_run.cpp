@@ -9,7 +9,7 @@
 #include <limits>
 #include <span>
 
-#include "kernels/numerical_error/error.hpp"
+#include "kernels/numerics/error.hpp"
 
 namespace gambrel::kernels {
 namespace {

@@ -110,7 +110,7 @@ class Rule {
   }
 
   Result<void> take_first(const std::vector<std::string>& names) {
-    say(names.empty() ? "measuring" : fmt::format("measuring {} kernels", names.size()));
+    say(names.empty() ? "measuring" : fmt::format("kernels to measure: {}", names.size()));
     auto found = measure_(names);
     if (!found) return fail(std::move(found.error()));
     for (const std::string& name : names) subjects_.emplace_back().now.name = name;
@@ -122,7 +122,7 @@ class Rule {
     Result<void> done;
     for (int retry = 0; done && retry < options_.retries; ++retry) {
       const auto disturbed = those([this](const Subject& s) { return std::ssize(s.now.clean) < options_.limits.least; });
-      if (!disturbed.empty()) say(fmt::format("{} kernels had fewer than {} undisturbed samples; measuring them again", disturbed.size(), options_.limits.least));
+      if (!disturbed.empty()) say(fmt::format("kernels with fewer than {} undisturbed samples: {}; measuring them again", options_.limits.least, disturbed.size()));
       done = again(disturbed, [](Subject& s, Measurement m) {
         if (m.clean.size() > s.now.clean.size()) s.now = std::move(m);
       });
@@ -208,7 +208,7 @@ class Rule {
   Result<void> record() {
     const auto fresh = those([](const Subject& s) { return s.recording; });
     for (int process = 1; process < options_.baseline_processes && !fresh.empty(); ++process) {
-      say(fmt::format("{} kernels have no baseline: process {} of {}", fresh.size(), process + 1, options_.baseline_processes));
+      say(fmt::format("kernels without a baseline: {}; process {} of {}", fresh.size(), process + 1, options_.baseline_processes));
       rest(options_.pause_s);
       if (auto done = again(fresh, [](Subject&, const Measurement&) {}); !done) return done;
     }

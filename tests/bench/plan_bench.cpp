@@ -6,8 +6,8 @@
 
 #include "base/catalog.hpp"
 #include "base/load.hpp"
-#include "sim/plan/plan_evaluator.hpp"
-#include "sim/plan/plan_search.hpp"
+#include "sim/plan_search/plan_evaluator.hpp"
+#include "sim/plan_search/plan_search.hpp"
 
 namespace {
 

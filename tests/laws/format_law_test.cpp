@@ -8,8 +8,8 @@
 #include <numeric>
 #include <vector>
 
-#include "kernels/numerical_error/error.hpp"
 #include "kernels/numerics/accumulate.hpp"
+#include "kernels/numerics/error.hpp"
 #include "kernels/numerics/formats.hpp"
 #include "kernels/numerics/quantise.hpp"
 #include "kernels/numerics/sparsity.hpp"

@@ -6,8 +6,8 @@
 #include <random>
 #include <vector>
 
-#include "kernels/numerical_error/error.hpp"
 #include "kernels/numerical_error/numerical_error.hpp"
+#include "kernels/numerics/error.hpp"
 #include "kernels/numerics/quantise.hpp"
 #include "tests/unit/model_support.hpp"
 

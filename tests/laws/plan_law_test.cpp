@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "sim/plan/plan_search.hpp"
+#include "sim/plan_search/plan_search.hpp"
 #include "sim/predict.hpp"
 #include "sim/timeline/step_tasks.hpp"
 #include "tests/unit/run_support.hpp"

@@ -7,8 +7,8 @@
 #include <cmath>
 
 #include "random_draws.hpp"
-#include "sim/plan/plan_evaluator.hpp"
-#include "sim/plan/plan_search.hpp"
+#include "sim/plan_search/plan_evaluator.hpp"
+#include "sim/plan_search/plan_search.hpp"
 #include "sim/predict.hpp"
 #include "tests/unit/run_support.hpp"
 

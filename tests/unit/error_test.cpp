@@ -1,4 +1,4 @@
-#include "kernels/numerical_error/error.hpp"
+#include "kernels/numerics/error.hpp"
 
 #include <doctest/doctest.h>
 

@@ -9,7 +9,7 @@
 
 #include "kernels/executor/buffer.hpp"
 #include "kernels/executor/executor.hpp"
-#include "kernels/numerical_error/error.hpp"
+#include "kernels/numerics/error.hpp"
 #include "kernels/numerics/quantise.hpp"
 #include "kernels/numerics/sparsity.hpp"
 #include "kernels/weights/synthetic_weights.hpp"

@@ -1,5 +1,5 @@
 // Searches of plans: the space has every legal plan once, the winner is what an estimate says of it.
-#include "sim/plan/plan_search.hpp"
+#include "sim/plan_search/plan_search.hpp"
 
 #include <algorithm>
 #include <set>

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "run_support.hpp"
-#include "sim/plan/plan_search.hpp"
+#include "sim/plan_search/plan_search.hpp"
 #include "sim/rank_phase.hpp"
 
 using namespace gambrel;

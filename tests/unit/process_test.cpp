@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -12,6 +13,24 @@
 
 using namespace gambrel;
 using namespace gambrel::kernels;
+
+namespace {
+
+/// TMPDIR as it is, put back whatever happens.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    if (const char* set = std::getenv("TMPDIR")) was_ = set;
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder() { was_ ? setenv("TMPDIR", was_->c_str(), 1) : unsetenv("TMPDIR"); }
+
+ private:
+  std::optional<std::string> was_;
+};
+
+}  // namespace
 
 TEST_CASE("process: output, exit code, and what cannot be started") {
   const auto echo = run({{"/bin/sh", "-c", "printf '%s' \"$GAMBREL_TEST_WORD\"; exit 7"}, {{"GAMBREL_TEST_WORD", "a b"}}});
@@ -56,8 +75,7 @@ TEST_CASE("process: a stop ends what runs, and nothing more is started") {
 }
 
 TEST_CASE("process: a folder for temporary files that is none") {
-  const char* was = std::getenv("TMPDIR");
-  const std::string before = was ? was : "";
+  const TemporaryFolder restored;
   for (const char* folder : {"/no/such/folder", "/proc"}) {
     setenv("TMPDIR", folder, 1);
     const auto file = temporary_file("gambrel-test");
@@ -65,5 +83,4 @@ TEST_CASE("process: a folder for temporary files that is none") {
     CHECK(render(file.error()).find(std::string("cannot write into '") + folder + "'") != std::string::npos);
     CHECK_FALSE(in_fresh_process(shell("true"))({}));
   }
-  was ? setenv("TMPDIR", before.c_str(), 1) : unsetenv("TMPDIR");
 }

@@ -9,7 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "sim/plan/plan_space.hpp"
+#include "sim/plan_search/plan_space.hpp"
 #include "sim/training_costs.hpp"
 
 namespace gambrel::sim {

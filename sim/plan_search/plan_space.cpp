@@ -1,4 +1,4 @@
-#include "sim/plan/plan_space.hpp"
+#include "sim/plan_search/plan_space.hpp"
 
 #include <algorithm>
 #include <cmath>

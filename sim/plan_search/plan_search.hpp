@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/result.hpp"
-#include "sim/plan/plan_space.hpp"
+#include "sim/plan_search/plan_space.hpp"
 
 namespace gambrel::sim {
 

@@ -1,4 +1,4 @@
-#include "sim/plan/plan_search.hpp"
+#include "sim/plan_search/plan_search.hpp"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include <limits>
 #include <thread>
 
-#include "sim/plan/plan_evaluator.hpp"
+#include "sim/plan_search/plan_evaluator.hpp"
 #include "sim/predict.hpp"
 
 namespace gambrel::sim {

@@ -1,4 +1,4 @@
-#include "sim/plan/predict_pools.hpp"
+#include "sim/predict_pools.hpp"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "sim/plan/plan_evaluator.hpp"
+#include "sim/plan_search/plan_evaluator.hpp"
 
 #include <algorithm>
 #include <bit>
