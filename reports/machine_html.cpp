@@ -83,7 +83,7 @@ std::string kernels(const sim::Estimate& roofline) {
       rows.push_back({display_name(op.name, 80), fixed(1e6 * seconds, 2), rate(op.flops.value), rate(bytes), op.intensity.value > 0 ? fixed(op.intensity.value, 2) : "-",
                       percent(op.roofline.value / seconds), op.bound == "compute" ? "arithmetic" : op.bound});
     }
-  return panel("Kernels", "A time is the 6th percentile of samples spread over the whole survey; bytes are compulsory, each operand once.",
+  return panel("Kernels", "A time is the least of samples spread over the whole survey, each at the fastest clock; bytes are compulsory, each operand once.",
                table({"kernel", "time us", "GFLOP/s", "GB/s", "FLOP/B", "of its roof", "bound by"}, rows, 1));
 }
 

@@ -17,6 +17,11 @@ namespace gambrel::kernels {
 template <class T>
 using Named = std::map<std::string, Buffer<T>, std::less<>>;
 
+/// So many of a tensor's elements in its own format.
+inline double bytes_of(const models::Tensor& tensor, double elements) {
+  return tensor.elements() > 0 ? tensor.bytes() * (elements / tensor.elements()) : 0;
+}
+
 /// One rank: its place in both meshes and what it holds.
 template <class T>
 struct Rank {

@@ -34,9 +34,9 @@ std::string sentence(const Subject& s, const GateOptions& options) {
   const Comparison &base = s.finding.against_baseline, &best = s.finding.against_best;
   switch (s.finding.outcome) {
     case Outcome::regressed:
-      return fmt::format("{} than the baseline{} (limit {}), in {} processes", slower(base), s.baseline ? " of " + s.baseline->recorded : "", percent(base.limit), s.processes.size());
+      return fmt::format("{} than the baseline{} (limit {}), processes: {}", slower(base), s.baseline ? " of " + s.baseline->recorded : "", percent(base.limit), s.processes.size());
     case Outcome::drifted:
-      return fmt::format("{} than the best of the last {} (limit {}), in {} processes", slower(best), options.limits.history, percent(best.limit), s.processes.size());
+      return fmt::format("{} than the best of the last {} (limit {}), processes: {}", slower(best), options.limits.history, percent(best.limit), s.processes.size());
     case Outcome::below_minimum:
       return fmt::format("{} of {}, below the minimum of {}", percent(median_efficiency(s.now)), s.now.anchor.empty() ? "the reference" : s.now.anchor, percent(s.standard.minimum));
     case Outcome::unmeasured:
@@ -207,12 +207,22 @@ class Rule {
   /// What has no baseline is measured by more processes; where they agree, their rounds are the baseline.
   Result<void> record() {
     const auto fresh = those([](const Subject& s) { return s.recording; });
-    for (int process = 1; process < options_.baseline_processes && !fresh.empty(); ++process) {
-      say(fmt::format("kernels without a baseline: {}; process {} of {}", fresh.size(), process + 1, options_.baseline_processes));
+    for (int process = 1; process < options_.baseline_processes + options_.retries; ++process) {
+      const auto wanting = those([this](const Subject& s) { return s.recording && std::ssize(s.processes) < options_.baseline_processes; });
+      if (wanting.empty()) break;
+      say(fmt::format("kernels without a baseline: {}; process {} of {}", wanting.size(), process + 1, std::max(process + 1, options_.baseline_processes)));
       rest(options_.pause_s);
-      if (auto done = again(fresh, [](Subject&, const Measurement&) {}); !done) return done;
+      auto done = again(wanting, [this](Subject& s, const Measurement& m) {
+        if (std::ssize(m.clean) < options_.limits.least) s.processes.pop_back(), s.now.problem = m.problem;  // another one is asked
+      });
+      if (!done) return done;
     }
     for (Subject* s : fresh) {
+      if (std::ssize(s->processes) < options_.baseline_processes) {
+        if (s->now.problem.empty()) s->now.problem = fmt::format("{} of {} fresh processes measured it", s->processes.size(), options_.baseline_processes);
+        s->finding.outcome = Outcome::unmeasured;
+        continue;
+      }
       s->now = pooled(s->processes);
       s->pace = steadier_pace(s->processes);
       s->standard.spread = spread_of(s->processes, s->pace);

@@ -8,8 +8,9 @@ using namespace gambrel;
 using namespace gambrel::test;
 
 TEST_CASE("execute: a whole run, every operator counted and timed") {
-  const auto tree = parse_json(output_of("execute tiny-mixtral-execute --format json"), "out.json");
-  REQUIRE(tree.has_value());
+  const std::string text = output_of("execute tiny-mixtral-execute --format json");
+  const auto tree = parse_json(text, "out.json");
+  REQUIRE_MESSAGE(tree.has_value(), (tree ? "" : render(tree.error()) + text));
   CHECK(tree->number_or("schema_version", 0) == 1);
   CHECK(tree->number_or("layers", 0) == 4);
   const Node* total = tree->find("total");

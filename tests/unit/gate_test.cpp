@@ -229,6 +229,30 @@ TEST_CASE("gate: too few clean samples are measured again, and then said so") {
   CHECK(verdict(gate(machine, db), "a").outcome == Outcome::recorded);  // nothing was recorded before
 }
 
+TEST_CASE("gate: a baseline needs all its processes: one that is disturbed is repeated, one that is missing is said") {
+  Machine machine{.efficiency = {{"a", 0.9}}};
+  MeasurementStore db = store();
+  int process = 0;
+  const Measure once_disturbed = [&](const std::vector<std::string>& names) {
+    machine.rounds = ++process == 3 ? 4 : 40;
+    return machine.measure()(names);
+  };
+  const auto repeated = run_gate({"a"}, once_disturbed, db, at_once());
+  CHECK(repeated->verdicts.front().outcome == Outcome::recorded);
+  CHECK(repeated->verdicts.front().measurement.clean.size() == 200);
+  CHECK(process == 6);
+  MeasurementStore other = store();
+  process = 0;
+  const Measure lost = [&](const std::vector<std::string>& names) -> Result<std::vector<Measurement>> {
+    machine.rounds = 40;
+    if (++process > 2) return std::vector<Measurement>{};
+    return machine.measure()(names);
+  };
+  const auto unmeasured = run_gate({"a"}, lost, other, at_once());
+  CHECK(unmeasured->exit_code() == 5);
+  CHECK(unmeasured->verdicts.front().reason == "2 of 5 fresh processes measured it");
+}
+
 TEST_CASE("gate: no baseline is made of processes that disagree") {
   Machine machine{.efficiency = {{"a", 0.9}}, .between = 0.05};
   MeasurementStore db = store();

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -87,6 +88,35 @@ TEST_CASE("a long cache gives the same result as its parts joined") {
     }
     for (std::size_t i = 0; i < expected.size(); ++i) expected[i] /= sum[i / width];
     CHECK(relative_error(expected, [&](std::size_t i) { return out[i]; }) < 2e-5);
+  }
+}
+
+TEST_CASE("key/value heads of one call give what each gives alone") {
+  for (const char* vectors : {"avx512", "avx2", "scalar"}) {
+    const WithVectors here(vectors);
+    for (const auto& [kv_heads, group, width, keys] : {std::array<std::size_t, 4>{1, 4, 128, 300}, {2, 4, 128, 203}, {8, 1, 64, 517}, {3, 7, 96, 17}, {2, 300, 16, 65}, {70, 5, 16, 33}, {8, 4, 128, 1}}) {
+      INFO(vectors, " ", kv_heads, " heads, each for ", group, ", ", width, " wide, ", keys, " keys");
+      const std::size_t row = kv_heads * width, stride = 2 * row, heads = kv_heads * group;  // each token's keys, then its values
+      auto q = make_pages<float>(heads * width), cache = make_pages<float>(keys * stride);
+      fill(std::span(q.get(), heads * width), 1), fill(std::span(cache.get(), keys * stride), 2);
+      std::vector<float> together(heads * width), joined(heads * width), most(heads), totals(heads);
+      DecodePart part{.q = q.get(), .k = cache.get(), .v = cache.get() + row, .out = together.data(), .heads = group, .keys = keys, .width = width, .kv_stride = stride, .kv_heads = kv_heads};
+      own_kernels().attention_decode(part);
+      part.out = joined.data(), part.most = most.data(), part.totals = totals.data();
+      own_kernels().attention_decode(part);
+      for (std::size_t kv = 0; kv < kv_heads; ++kv) {
+        std::vector<float> dense_k(keys * width), dense_v(keys * width), alone(group * width);
+        for (std::size_t key = 0; key < keys; ++key) {
+          std::copy_n(cache.get() + key * stride + kv * width, width, dense_k.data() + key * width);
+          std::copy_n(cache.get() + key * stride + row + kv * width, width, dense_v.data() + key * width);
+        }
+        own_kernels().attention_decode({.q = q.get() + kv * group * width, .k = dense_k.data(), .v = dense_v.data(), .out = alone.data(), .heads = group, .keys = keys, .width = width, .kv_stride = width});
+        const std::size_t first = kv * group * width;
+        const std::vector<double> expected(alone.begin(), alone.end());
+        CHECK(relative_error(expected, [&](std::size_t i) { return together[first + i]; }) < 2e-6);
+        CHECK(relative_error(expected, [&](std::size_t i) { return joined[first + i] / totals[kv * group + i / width]; }) < 2e-6);
+      }
+    }
   }
 }
 

@@ -1,5 +1,5 @@
-// Attention of one new token over its cache, for the query heads that share a key/value head: each key and value is read
-// once for up to four of them. Keys go through in blocks whose scores fit into registers and the first-level cache.
+// Attention of one new token over its cache: each key and value is read from memory once and used for up to four query heads at a time.
+// Blocks of tokens go through all key/value heads before the next, so that a cache's rows are needed in the order of memory.
 #include <math.h>
 
 #include "kernels/suite/own/functions.hpp"
@@ -11,7 +11,37 @@ namespace {
 /// Keys at a time. Several heads find values in the first-level cache again; one head has nothing to find and wants long streams.
 template <size_t heads>
 constexpr size_t block = heads == 1 ? 256 : 64;
-constexpr size_t ahead = 4096;  ///< elements that keys and values are fetched ahead, past the block's end into the next one
+constexpr size_t line = 64 / sizeof(float);
+constexpr size_t ahead = 4096;  ///< elements of a head that its keys and values are fetched ahead, past the block's end into the next one
+constexpr size_t block_elements = 32768;  ///< of keys in a block of several key/value heads: it and the next lie in the second-level cache, with their values
+/// Bytes of keys and values beyond which one query head's are fetched too: from caches its loads alone are faster (by a third).
+constexpr size_t far = size_t{16} << 20;
+constexpr size_t room = 256;  ///< query heads whose softmax goes on from block to block
+
+/// Lines of rows yet to come, one after another in the order of memory, which hardware then runs ahead of: the loads
+/// themselves jump from row to row and from head to head.
+struct Ahead {
+  const float* row;
+  size_t stride, width, column = 0;
+
+  const float* place() const { return row + column; }
+  /// On by `elements`, at most a row: once for several lines, since each turn costs.
+  void pass(size_t elements) {
+    column += elements;
+    if (column >= width) column = 0, row += stride;
+  }
+  void take(size_t elements) {
+    for (size_t i = 0; i < elements; i += line) fetch(place() + i);
+    pass(elements);
+  }
+};
+
+/// Keys and values of a block, rows `stride` apart, and what some query heads of `width` make of them.
+struct Block {
+  const float *q, *k, *v;
+  float *out, *most, *total;
+  size_t keys, stride, width;
+};
 
 template <size_t stride, size_t n>
 inline V fold_all(V (&v)[n]) {
@@ -29,16 +59,18 @@ inline V fold_all(V (&v)[n]) {
 inline V sums_of(V (&v)[lanes]) { return fold_all<1>(v); }
 
 /// Sums of one head: rows of keys one after another, which is the order of memory.
-inline void score_one_head(V (&s)[lanes], const float* q, const float* keys, size_t stride, size_t width) {
+template <bool fetches>
+inline void score_one_head(V (&s)[lanes], const float* q, const float* keys, size_t stride, size_t width, Ahead& later) {
 #pragma GCC unroll 16
-  for (size_t key = 0; key < lanes; ++key)
+  for (size_t key = 0; key < lanes; ++key) {
+    if constexpr (fetches) later.take(width);
     for (size_t i = 0; i < width; i += lanes) s[key] += load(q + i) * load(keys + key * stride + i);
+  }
 }
 
-/// Sums of several heads, which share each load of a key: lanes / heads keys side by side. Later keys are fetched line after
-/// line, in the order of memory, which hardware then runs ahead of: the loads themselves jump from key to key.
-template <size_t heads>
-inline void score_heads(V (&s)[lanes], const float* q, const float* keys, size_t stride, size_t width) {
+/// Sums of several heads, which share each load of a key: lanes / heads keys side by side.
+template <size_t heads, bool fetches>
+inline void score_heads(V (&s)[lanes], const float* q, const float* keys, size_t stride, size_t width, Ahead& later) {
   constexpr size_t together = lanes / heads;
   for (size_t i = 0; i < width; i += lanes) {
     V query[heads];
@@ -46,41 +78,57 @@ inline void score_heads(V (&s)[lanes], const float* q, const float* keys, size_t
     for (size_t h = 0; h < heads; ++h) query[h] = load(q + h * width + i);
 #pragma GCC unroll 16
     for (size_t key = 0; key < together; ++key) {
-      fetch(keys + ahead + i * together + key * lanes);
+      if constexpr (fetches) fetch(later.place() + key * lanes);
       const V row = load(keys + key * stride + i);
 #pragma GCC unroll 4
       for (size_t h = 0; h < heads; ++h) s[h * together + key] += query[h] * row;
     }
+    if constexpr (fetches) later.pass(together * lanes);
   }
 }
 
 /// scores[h][key ..] of lanes / heads keys: a vector of sums holds all keys of a head, then the next head's.
-template <size_t heads>
-inline void score_keys(const float* q, const float* keys, size_t stride, size_t width, float scale, float (*scores)[block<heads>], size_t at) {
+template <size_t heads, bool fetches>
+inline void score_keys(const Block& b, float scale, float (*scores)[block<heads>], size_t key, Ahead& later) {
   constexpr size_t together = lanes / heads;
+  const float* const keys = b.k + key * b.stride;
   V s[lanes] = {};
-  if constexpr (heads == 1) score_one_head(s, q, keys, stride, width);
-  else score_heads<heads>(s, q, keys, stride, width);
+  if constexpr (heads == 1) score_one_head<fetches>(s, b.q, keys, b.stride, b.width, later);
+  else score_heads<heads, fetches>(s, b.q, keys, b.stride, b.width, later);
   float done[lanes];
   store(done, sums_of(s) * scale);
-  for (size_t h = 0; h < heads; ++h) memcpy(scores[h] + at, done + h * together, together * sizeof(float));
+  for (size_t h = 0; h < heads; ++h) memcpy(scores[h] + key, done + h * together, together * sizeof(float));
 }
 
-/// out[h] = out[h] * decay[h] + p[h] values on `columns` vectors. Fetches only for several heads: one reads in the order of
-/// memory, which hardware runs ahead of better undisturbed (from DRAM by a fifth).
-template <size_t heads, size_t columns>
-inline void accumulate(const float (*p)[block<heads>], const float* values, size_t stride, size_t keys, const float* decay, float* out, size_t out_stride, bool fetches) {
+template <size_t heads, bool fetches>
+inline void score_block(const Block& b, float (*scores)[block<heads>], Ahead& later) {
+  constexpr size_t together = lanes / heads;
+  const float scale = 1.0f / sqrtf(static_cast<float>(b.width));
+  size_t key = 0;
+  for (; key + together <= b.keys; key += together) score_keys<heads, fetches>(b, scale, scores, key, later);
+  for (; key < b.keys; ++key)
+    for (size_t h = 0; h < heads; ++h) {
+      V s{};
+      for (size_t i = 0; i < b.width; i += lanes) s += load(b.q + h * b.width + i) * load(b.k + key * b.stride + i);
+      scores[h][key] = sum(s) * scale;
+    }
+}
+
+/// out[h] = out[h] * decay[h] + p[h] values on `columns` vectors. Fetches whole rows.
+template <size_t heads, size_t columns, bool fetches>
+inline void accumulate(const Block& b, const float (*p)[block<heads>], const float* decay, size_t column, Ahead& later) {
+  const float* const values = b.v + column;
+  float* const out = b.out + column;
   V s[heads][columns];
 #pragma GCC unroll 4
   for (size_t h = 0; h < heads; ++h)
 #pragma GCC unroll 8
-    for (size_t c = 0; c < columns; ++c) s[h][c] = load(out + h * out_stride + c * lanes) * decay[h];
-  for (size_t key = 0; key < keys; ++key) {
-    if (fetches)
-      for (size_t i = 0; i < out_stride; i += 64 / sizeof(float)) fetch(values + ahead + key * stride + i);
+    for (size_t c = 0; c < columns; ++c) s[h][c] = load(out + h * b.width + c * lanes) * decay[h];
+  for (size_t key = 0; key < b.keys; ++key) {
+    if constexpr (fetches) later.take(b.width);
     V row[columns];
 #pragma GCC unroll 8
-    for (size_t c = 0; c < columns; ++c) row[c] = held(load(values + key * stride + c * lanes));
+    for (size_t c = 0; c < columns; ++c) row[c] = held(load(values + key * b.stride + c * lanes));
 #pragma GCC unroll 4
     for (size_t h = 0; h < heads; ++h)
 #pragma GCC unroll 8
@@ -89,7 +137,7 @@ inline void accumulate(const float (*p)[block<heads>], const float* values, size
 #pragma GCC unroll 4
   for (size_t h = 0; h < heads; ++h)
 #pragma GCC unroll 8
-    for (size_t c = 0; c < columns; ++c) store(out + h * out_stride + c * lanes, s[h][c]);
+    for (size_t c = 0; c < columns; ++c) store(out + h * b.width + c * lanes, s[h][c]);
 }
 
 /// Softmax weights of a block in place; sums and the largest score go on.
@@ -109,56 +157,85 @@ inline float weigh(float* scores, size_t keys, float& most, float& total) {
   return decay;
 }
 
-template <size_t heads>
-void decode(const DecodePart& part, const float* q, float* out) {
-  constexpr size_t together = lanes / heads;
-  const float scale = 1.0f / sqrtf(static_cast<float>(part.width));
+/// Where the keys and values lie that are fetched next.
+struct Later {
+  Ahead k, v;
+};
+
+template <size_t heads, bool fetches>
+void attend(const Block& b, Later& later) {
   alignas(64) float scores[heads][block<heads>];
-  float most[heads], total[heads], decay[heads];
-  for (size_t h = 0; h < heads; ++h) {
-    most[h] = -1e30f, total[h] = 0;
-    memset(out + h * part.width, 0, part.width * sizeof(float));
+  float decay[heads];
+  Ahead keys = later.k, values = later.v;  // copies stay in registers
+  score_block<heads, fetches>(b, scores, keys);
+  for (size_t h = 0; h < heads; ++h) decay[h] = weigh(scores[h], b.keys, b.most[h], b.total[h]);
+  constexpr size_t wide = heads > 2 ? 4 : 8;  // 16 sums
+  size_t column = 0;
+  if (b.width >= wide * lanes) accumulate<heads, wide, fetches>(b, scores, decay, 0, values), column = wide * lanes;
+  else accumulate<heads, 1, fetches>(b, scores, decay, 0, values), column = lanes;
+  for (; column + wide * lanes <= b.width; column += wide * lanes) accumulate<heads, wide, false>(b, scores, decay, column, values);
+  for (; column < b.width; column += lanes) accumulate<heads, 1, false>(b, scores, decay, column, values);
+  later = {keys, values};
+}
+
+/// All query heads of a key/value head over a block, which the first four (of one: where `far_one`) fetch a later one for.
+void attend_group(Block b, size_t heads, bool far_one, Later& later) {
+  bool first = true;
+  while (heads > 0) {
+    const size_t taken = heads >= 4 ? 4 : heads >= 2 ? 2 : 1;
+    if (taken == 4) first ? attend<4, true>(b, later) : attend<4, false>(b, later);
+    else if (taken == 2) first ? attend<2, true>(b, later) : attend<2, false>(b, later);
+    else first && far_one ? attend<1, true>(b, later) : attend<1, false>(b, later);
+    b.q += taken * b.width, b.out += taken * b.width, b.most += taken, b.total += taken;
+    heads -= taken, first = false;
   }
-  for (size_t first = 0; first < part.keys; first += block<heads>) {
-    const size_t keys = part.keys - first < block<heads> ? part.keys - first : block<heads>;
-    const float *k = part.k + first * part.kv_stride, *v = part.v + first * part.kv_stride;
-    size_t key = 0;
-    for (; key + together <= keys; key += together)
-      score_keys<heads>(q, k + key * part.kv_stride, part.kv_stride, part.width, scale, scores, key);
-    for (; key < keys; ++key)
-      for (size_t h = 0; h < heads; ++h) {
-        V s{};
-        for (size_t i = 0; i < part.width; i += lanes) s += load(q + h * part.width + i) * load(k + key * part.kv_stride + i);
-        scores[h][key] = sum(s) * scale;
-      }
-    for (size_t h = 0; h < heads; ++h) decay[h] = weigh(scores[h], keys, most[h], total[h]);
-    size_t column = 0;
-    constexpr size_t wide = heads > 2 ? 4 : 8;  // 16 sums
-    for (; column + wide * lanes <= part.width; column += wide * lanes)
-      accumulate<heads, wide>(scores, v + column, part.kv_stride, keys, decay, out + column, part.width, heads > 1 && column == 0);
-    for (; column < part.width; column += lanes)
-      accumulate<heads, 1>(scores, v + column, part.kv_stride, keys, decay, out + column, part.width, heads > 1 && column == 0);
-  }
+}
+
+/// Tokens of a block.
+size_t tokens_of(const DecodePart& part) {
+  size_t tokens = part.heads == 1 ? block<1> : block<4>;
+  if (part.kv_heads > 1)
+    while (tokens > 16 && tokens * part.kv_heads * part.width > block_elements) tokens /= 2;
+  return tokens;
+}
+
+/// At most `room` query heads.
+void decode(const DecodePart& part) {
+  const size_t heads = part.heads * part.kv_heads, row = part.kv_heads * part.width, stride = part.kv_stride, tokens = tokens_of(part);
+  float most[room], total[room];
+  for (size_t h = 0; h < heads; ++h) most[h] = -1e30f, total[h] = 0;
+  memset(part.out, 0, heads * part.width * sizeof(float));
+  const size_t begin = (part.kv_heads > 1 ? tokens : ahead / part.width) * stride;
+  Later later{{part.k + begin, stride, row}, {part.v + begin, stride, row}};
+  const bool far_one = stride != part.width && 2 * part.keys * row * sizeof(float) > far;
+  for (size_t first = 0; first < part.keys; first += tokens)
+    for (size_t kv = 0; kv < part.kv_heads; ++kv) {
+      const size_t head = kv * part.heads, at = first * stride + kv * part.width;
+      attend_group({.q = part.q + head * part.width, .k = part.k + at, .v = part.v + at, .out = part.out + head * part.width, .most = most + head,
+                    .total = total + head, .keys = part.keys - first < tokens ? part.keys - first : tokens, .stride = stride, .width = part.width},
+                   part.heads, far_one, later);
+    }
   for (size_t h = 0; h < heads; ++h) {
+    float* const out = part.out + h * part.width;
     if (part.totals != nullptr) part.most[h] = most[h], part.totals[h] = total[h];
     else
-      for (size_t i = 0; i < part.width; i += lanes) store(out + h * part.width + i, load(out + h * part.width + i) / total[h]);
+      for (size_t i = 0; i < part.width; i += lanes) store(out + i, load(out + i) / total[h]);
   }
 }
 
 }  // namespace
 
 void attention_decode(const DecodePart& part) {
-  size_t head = 0;
-  const auto next = [&] { return part.heads - head; };
-  for (DecodePart p = part; head < part.heads;) {
-    const size_t taken = next() >= 4 ? 4 : next() >= 2 ? 2 : 1;
-    if (part.totals != nullptr) p.most = part.most + head, p.totals = part.totals + head;
-    const float* const q = part.q + head * part.width;
-    float* const out = part.out + head * part.width;
-    taken == 4 ? decode<4>(p, q, out) : taken == 2 ? decode<2>(p, q, out) : decode<1>(p, q, out);
-    head += taken;
-  }
+  const size_t heads = part.heads < room ? part.heads : room, caches = room / heads;
+  for (size_t kv = 0; kv < part.kv_heads; kv += caches)
+    for (size_t head = 0; head < part.heads; head += heads) {
+      const size_t at = kv * part.heads + head;
+      DecodePart p = part;
+      p.heads = part.heads - head < heads ? part.heads - head : heads, p.kv_heads = part.kv_heads - kv < caches ? part.kv_heads - kv : caches;
+      p.q += at * p.width, p.out += at * p.width, p.k += kv * p.width, p.v += kv * p.width;
+      if (p.totals != nullptr) p.most += at, p.totals += at;
+      decode(p);
+    }
 }
 
 }  // namespace gambrel::kernels::GAMBREL_WIDTH

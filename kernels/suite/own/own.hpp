@@ -23,13 +23,15 @@ struct PrefillPart {
   std::size_t first, last, past, keys, width, q_stride, kv_stride;
 };
 
-/// One new token's `heads` query heads [heads, width] over the keys and values of the head they share, rows kv_stride
-/// apart. With `totals` (and `most`, one a head each) out is not yet divided by the totals: parts of a cache can be joined.
+/// One new token's query heads [kv_heads, heads, width] over a cache whose tokens lie kv_stride apart: keys and values of
+/// kv_heads one after another [kv_heads, width], of which each is shared by `heads` query heads. With `totals` (and `most`, one
+/// a query head each) out is not yet divided by the totals: parts of a cache can be joined.
 struct DecodePart {
   const float *q, *k, *v;
   float* out;
   std::size_t heads, keys, width, kv_stride;
   float *most = nullptr, *totals = nullptr;
+  std::size_t kv_heads = 1;
 };
 
 /// Pointers to row-major matrices, sizes in elements. Kernels are for one thread, which is given its part of the rows,
