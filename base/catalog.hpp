@@ -33,6 +33,8 @@ class Catalog {
   const std::filesystem::path& root() const { return root_; }
   /// Where to put what is made here: the user's own folder, else the root.
   const std::filesystem::path& writable() const { return own_.empty() ? root_ : own_; }
+  /// Whether that is the user's, not the shipped one.
+  bool has_own() const { return !own_.empty(); }
   /// The file of a name, in the root or the user's own folder; empty if there is none.
   std::filesystem::path file(std::string_view folder, std::string_view name) const;
 

@@ -110,11 +110,12 @@ class Execute final : public Verb {
     if (fast && chip && chip->chip.kind == hw::ChipKind::cpu) watch.emplace(peaks_of(chip->chip));
     kernels::MeasureWith with{.fast = fast ? &kernels::fast_table() : nullptr};
     if (watch) with.beside = [&] { return watch->visit(); };
-    auto measured = kernels::measure_graph(model, models::build(model, {model.dtype, model.precision, run.precision}, step), step, {}, with);
+    const models::Graph graph = executed_graph(model, step);
+    auto measured = kernels::measure_graph(model, graph, step, {}, with);
     if (!measured) return session.report(measured.error());
     const int all = run.model.layer_count(), done = model.layer_count();
     const std::string scaling = fmt::format(
-        "executed: {} of {} layers, widths x {}, {} sequences of {} new tokens after {}; one rank, fp32, bytes in the run's formats",
+        "executed: {} of {} layers, widths x {}, {} sequences of {} new tokens after {}; one rank, fp32",
         done, all, fraction, step.sequences, step.new_tokens, step.past_tokens);
     reports::ExecutionReport report{.run = run.id,
                                     .model = run.model.id,
@@ -123,10 +124,18 @@ class Execute final : public Verb {
                                     .width_fraction = fraction,
                                     .measured = std::move(*measured),
                                     .kernels = fast ? kernels::fast_table_text() : "reference kernels",
+                                    .memory = sim::held_memory(graph),
                                     .process_peak_bytes = process_peak()};
-    if (chip) predict(run, model, step, *chip, watch ? watch->readings() : std::vector<kernels::PeakReading>{}, report);
+    if (chip) predict(run, graph, *chip, watch ? watch->readings() : std::vector<kernels::PeakReading>{}, report);
     else report.note = "no prediction: `gambrel calibrate --this-machine` measures this machine first";
     return session.print(reports::write_execution(report, *reports::parse_text_format(format_)));
+  }
+
+  /// As it is executed: fp32 throughout, whatever formats the run asks for.
+  static models::Graph executed_graph(const models::ModelConfig& model, const models::Step& step) {
+    const DataType fp32 = Format::fp32;
+    const models::Precision single{.all = {.weights = fp32, .activations = fp32, .kv_cache = fp32, .accumulate = fp32, .dispatch = fp32, .combine = fp32}, .overrides = {}};
+    return models::build(model, {fp32, {}, single}, step);
   }
 
   /// The chip to predict for; none if this machine was not calibrated yet.
@@ -139,12 +148,8 @@ class Execute final : public Verb {
     return Exit::done;
   }
 
-  /// Of what was executed: fp32 throughout; by the calibration, and by it at the peaks that were taken beside the runs.
-  void predict(const sim::Run& run, const models::ModelConfig& model, const models::Step& step, const KernelChip& chip,
-               const std::vector<kernels::PeakReading>& readings, reports::ExecutionReport& report) const {
-    const DataType fp32 = Format::fp32;
-    const models::Precision single{.all = {.weights = fp32, .activations = fp32, .kv_cache = fp32, .accumulate = fp32, .dispatch = fp32, .combine = fp32}, .overrides = {}};
-    const models::Graph graph = models::build(model, {fp32, {}, single}, step);
+  /// By the calibration, and by it at the peaks that were taken beside the runs.
+  void predict(const sim::Run& run, const models::Graph& graph, const KernelChip& chip, const std::vector<kernels::PeakReading>& readings, reports::ExecutionReport& report) const {
     report.predicted = sim::predict_execution(graph, run.workload.routing, chip.chip, chip.book);
     report.chip = chip.chip.id;
     if (kernels_ != "fast") report.note = "the prediction is of fast kernels; the times are those of plain references";

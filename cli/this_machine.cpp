@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <new>
@@ -84,6 +85,7 @@ class Calibration {
   Calibration(const Session& session, const ThisMachine& wanted) : session_(session), wanted_(wanted) {}
 
   int run() {
+    if (const int failed = make_folders(); failed != done) return failed;
     if (const int failed = measure(); failed != done) return failed;
     if (const int failed = read_chip(); failed != done) return failed;
     if (const int failed = fit(); failed != done) return failed;
@@ -91,6 +93,25 @@ class Calibration {
   }
 
  private:
+  fs::path folder() const { return wanted_.out.empty() ? session_.catalog().writable() : fs::path(wanted_.out); }
+
+  /// Before minutes of measuring: what could not be written would be lost.
+  int make_folders() const {
+    if (wanted_.out.empty() && !session_.catalog().has_own())
+      return session_.report({{{}, "GAMBREL_CONFIGS names the shipped folder alone", "--out DIR, or GAMBREL_CONFIGS=/shipped/configs:/my/configs", Fault::usage}});
+    for (const char* name : {"chips", "calibrations", "measurements"}) {
+      const fs::path made = folder() / name;
+      std::error_code failed;
+      fs::create_directories(made, failed);
+      if (!failed && access(made.c_str(), W_OK) != 0) failed = {errno, std::generic_category()};
+      if (failed) return session_.report({{{}, fmt::format("cannot write into '{}': {}", made.string(), failed.message()), "--out DIR writes elsewhere", Fault::environment}});
+    }
+    for (const std::string& picture : {wanted_.svg, wanted_.html})
+      if (const fs::path in = fs::path(picture).parent_path(); !in.empty() && access(in.c_str(), W_OK) != 0)
+        return session_.report({{{}, fmt::format("cannot write '{}': {}", picture, std::generic_category().message(errno)), "name a file in a folder of yours", Fault::environment}});
+    return done;
+  }
+
   int measure() {
     const auto nominal = nominal_caches();
     std::vector<KernelCase> cases = anchor_cases(wanted_.threads, 8 * nominal.back().second + (64 << 20));
@@ -212,10 +233,7 @@ class Calibration {
   }
 
   int write() {
-    const fs::path out = wanted_.out.empty() ? session_.catalog().writable() : fs::path(wanted_.out);
-    std::error_code failed;
-    for (const char* folder : {"chips", "calibrations", "measurements"}) fs::create_directories(out / folder, failed);
-    if (failed) return session_.report({{{}, fmt::format("cannot make '{}': {}", out.string(), failed.message()), "--out DIR writes elsewhere", Fault::environment}});
+    const fs::path out = folder();
     std::vector<std::pair<fs::path, std::string>> texts{{out / "chips" / fmt::format("{}.yaml", chip_name), to_yaml(document_)},
                                                         {out / "calibrations" / fmt::format("{}.yaml", chip_name), to_yaml(sim::to_node(calibration_))}};
     for (const auto& [name, text] : files_) texts.emplace_back(out / "measurements" / name, text);

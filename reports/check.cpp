@@ -23,7 +23,8 @@ constexpr std::size_t name_width = 110;  // sizes stand at the end
 
 /// "+10.3%": more time for the same work; "-" where there is nothing to compare with.
 std::string change(const Verdict& v) { return v.baseline > 0 && v.efficiency > 0 ? fmt::format("{:+.1f}%", 100 * v.against_baseline.slowdown) : "-"; }
-std::string share(double value) { return value > 0 ? percent(value) : "-"; }
+/// An efficiency of this kernel's; "-" where it has no reference to be a share of.
+std::string share(const Verdict& v, double value) { return value > 0 && has_reference(v.measurement) ? percent(value) : "-"; }
 
 std::string chance(const Verdict& v) { return v.baseline > 0 && std::isfinite(v.against_baseline.chance) ? fmt::format("{:.2g}", v.against_baseline.chance) : "-"; }
 
@@ -44,7 +45,7 @@ Grid grid_of(const GateReport& report) {
   Grid grid;
   grid.headings = {{"kernel", false}, {"verdict", false}, {fmt::format("time {}", unit.name)}, {"efficiency"}, {"baseline"}, {"slower by"}, {"limit"}, {"p"}, {"clean"}};
   for (const Verdict& v : report.verdicts)
-    grid.rows.push_back({display_name(v.measurement.name, name_width), words(v.outcome), fixed(median_seconds(v.measurement) / unit.seconds, 2), share(v.efficiency), share(v.baseline), change(v),
+    grid.rows.push_back({display_name(v.measurement.name, name_width), words(v.outcome), fixed(median_seconds(v.measurement) / unit.seconds, 2), share(v, v.efficiency), share(v, v.baseline), change(v),
                          v.baseline > 0 ? percent(v.against_baseline.limit) : "-", chance(v), fmt::format("{}/{}", v.measurement.clean.size(), v.measurement.sampled)});
   return grid;
 }
@@ -69,6 +70,7 @@ std::string table(const GateReport& report) {
 
 /// Ten blocks for 100 %; the baseline's place is marked.
 std::string bar(const Verdict& v) {
+  if (!has_reference(v.measurement)) return "";
   constexpr int blocks = 10;
   const int full = std::clamp(static_cast<int>(std::lround(blocks * v.efficiency)), 0, blocks);
   const int mark = v.baseline > 0 ? std::clamp(static_cast<int>(std::lround(blocks * v.baseline)) - 1, 0, blocks - 1) : -1;
@@ -99,7 +101,7 @@ std::string markdown(const GateReport& report) {
   std::string text = fmt::format("### {}\n\n{}\n\n", escape_markdown(report.title.empty() ? "Kernel efficiency" : report.title), check_summary(report));
   text += "| kernel | verdict | efficiency | | baseline | slower by | limit | history |\n|---|---|---|--:|--:|--:|--:|---|\n";
   for (const Verdict& v : report.verdicts)
-    text += fmt::format("| {} | {}{} | {} | {} | {} | {} | {} | {} |\n", escape_markdown(v.measurement.name), sign(v.outcome), words(v.outcome), bar(v), share(v.efficiency), share(v.baseline),
+    text += fmt::format("| {} | {}{} | {} | {} | {} | {} | {} | {} |\n", escape_markdown(v.measurement.name), sign(v.outcome), words(v.outcome), bar(v), share(v, v.efficiency), share(v, v.baseline),
                         change(v), v.baseline > 0 ? percent(v.against_baseline.limit) : "-", sparkline(v));
   for (const Verdict& v : report.verdicts)
     if (remarkable(v)) text += fmt::format("\n- **{}**: {}", escape_markdown(v.measurement.name), escape_markdown(v.reason));
@@ -139,10 +141,12 @@ Node verdict_node(const Verdict& v) {
   node.set("verdict", Node::of(to_string(v.outcome)));
   node.set("reason", shown(v.reason));
   node.set("time_s", number(median_seconds(v.measurement)));
-  node.set("efficiency", number(v.efficiency));
+  const auto efficiency = [&](double value) { return has_reference(v.measurement) ? number(value) : Node(); };
+  node.set("efficiency", efficiency(v.efficiency));
   node.set("anchor", shown(v.measurement.anchor));
   const bool compared = v.baseline > 0;
-  for (const auto& [key, value] : {std::pair{"baseline_efficiency", v.baseline}, {"slowdown", v.against_baseline.slowdown}, {"limit", v.against_baseline.limit}, {"p_value", v.against_baseline.chance}})
+  node.set("baseline_efficiency", compared ? efficiency(v.baseline) : Node());
+  for (const auto& [key, value] : {std::pair{"slowdown", v.against_baseline.slowdown}, {"limit", v.against_baseline.limit}, {"p_value", v.against_baseline.chance}})
     node.set(key, compared ? number(value) : Node());
   node.set("minimum_efficiency", v.minimum > 0 ? number(v.minimum) : Node());
   node.set("processes", number(v.processes));

@@ -97,13 +97,14 @@ std::string plot(const Verdict& v) {
 
 /// The efficiency between 0 and 100 %, the baseline as a stroke.
 std::string bar(const Verdict& v) {
+  if (!has_reference(v.measurement)) return "";
   const auto share = [](double value) { return std::clamp(100 * value, 0.0, 100.0); };
   const std::string base = v.baseline > 0 ? fmt::format("<u style=\"left:{:.1f}%\"></u>", share(v.baseline)) : "";
   return fmt::format("<div class=\"bar\"><i style=\"width:{:.1f}%\"></i>{}</div>", share(v.efficiency), base);
 }
 
 std::string row(const Verdict& v) {
-  const auto number = [](double value) { return value > 0 ? percent(value) : std::string("-"); };
+  const auto number = [&](double value) { return value > 0 && has_reference(v.measurement) ? percent(value) : std::string("-"); };
   const bool compared = v.baseline > 0;
   return fmt::format("<tr><td>{}</td><td class=\"{}\">{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>\n", escape_xml(v.measurement.name),
                      css_class(v.outcome), words(v.outcome), bar(v), number(v.efficiency), number(v.baseline), compared ? fmt::format("{:+.1f}%", 100 * v.against_baseline.slowdown) : "-",

@@ -56,7 +56,7 @@ double per(double a, double b) { return b > 0 ? a / b : 0; }
 double ratio(const Line& line) { return per(line.predicted.seconds, line.op.seconds); }
 double scaled_ratio(const Line& line) { return per(line.scaled_s, line.op.seconds); }
 double fraction(const Line& line) { return per(line.predicted.roofline, line.op.seconds); }
-double intensity(const Line& line) { return per(line.predicted.flops, line.predicted.bytes); }
+double intensity(const Line& line) { return per(line.op.flops, line.op.bytes); }
 
 /// Share of the measured time whose kernels a calibration has measured, and the kinds of the others.
 struct Coverage {
@@ -81,6 +81,7 @@ std::string peaks_line(const ExecutionReport& report) {
   const Coverage covered = coverage(report);
   std::string text = fmt::format("covered by measured kernels: {:.1f} % of the time{}", 100 * covered.share, covered.others.empty() ? "" : "; by the plain roofline:");
   for (const std::string_view kind : covered.others) text += fmt::format(" {}", kind);
+  text += "\nof roofline: all bytes at main memory's rate; what lies in caches may exceed it";
   if (report.peaks.empty()) return text + "\n";
   text += "\npeaks in these seconds / calibrated:";
   for (const PeakBeside& peak : report.peaks)
@@ -92,17 +93,18 @@ std::vector<std::string> cells(const Line& line, const TimeUnit& unit, bool pred
   const MeasuredOp& op = line.op;
   std::vector<std::string> row{display_name(op.name), std::string(op.kind), fmt::format("{:.0f}", op.executions), prefixed(op.flops), prefixed(op.bytes),
                                fixed(op.seconds / unit.seconds, 2), op.flops > 0 ? fixed(rate(op) / 1e9, 2) : "-"};
+  row.push_back(fixed(intensity(line), 2));
   if (!predicted) return row;
-  if (!line.has_prediction) return row.insert(row.end(), scaled ? 5 : 4, "-"), row;
+  if (!line.has_prediction) return row.insert(row.end(), scaled ? 4 : 3, "-"), row;
   row.insert(row.end(), {fixed(line.predicted.seconds / unit.seconds, 2), fixed(ratio(line), 2)});
   if (scaled) row.push_back(fixed(scaled_ratio(line), 2));
-  row.insert(row.end(), {fixed(intensity(line), 2), fmt::format("{:.0f} %", 100 * fraction(line))});
+  row.push_back(fmt::format("{:.0f} %", 100 * fraction(line)));
   return row;
 }
 
 std::string memory_line(const ExecutionReport& report) {
   std::string text = fmt::format("memory: {}B held by the executor at the most", prefixed(report.measured.peak_bytes));
-  if (report.predicted) text += fmt::format(", {}B predicted (weights {}B, cache {}B, activations {}B)", prefixed(report.predicted->peak_bytes()), prefixed(report.predicted->weight_bytes), prefixed(report.predicted->cache_bytes), prefixed(report.predicted->activation_bytes));
+  text += fmt::format(", {}B predicted (weights {}B, cache {}B, activations {}B)", prefixed(report.memory.peak()), prefixed(report.memory.weights), prefixed(report.memory.cache), prefixed(report.memory.activations));
   if (report.process_peak_bytes > 0) text += fmt::format("; {}B by the process (VmHWM)", prefixed(report.process_peak_bytes));
   return text + "\n";
 }
@@ -121,11 +123,11 @@ std::string table(const ExecutionReport& report) {
   Grid grid;
   grid.headings = {
       {"operator", false}, {"kind", false}, {"executions"}, {"FLOP"}, {"B"}, {fmt::format("time {}", unit.name)},
-      {"GFLOP/s"}};
+      {"GFLOP/s"}, {"FLOP/B"}};
   const bool scaled = report.scaled.has_value();
   if (predicted) grid.headings.insert(grid.headings.end(), {{fmt::format("predicted {}", unit.name)}, {"pred/meas"}});
   if (scaled) grid.headings.push_back({"at peaks now"});
-  if (predicted) grid.headings.insert(grid.headings.end(), {{"FLOP/B"}, {"of roofline"}});
+  if (predicted) grid.headings.push_back({"of roofline"});
   for (const Line& line : lines_of(report)) grid.rows.push_back(cells(line, unit, predicted, scaled));
   grid.total_row = true;
   return fmt::format("{}: {}\n{}\n{}{}\n{}{}", printable(report.run), printable(report.model), printable(report.scaling),
@@ -144,8 +146,9 @@ Node op_node(const Line& line) {
                             {"measured_s", op.seconds},
                             {"flops_per_s", rate(op)}})
     node.set(key, Node::of(value));
+  node.set("intensity", Node::of(intensity(line)));
   if (!line.has_prediction) return node;
-  for (auto [key, value] : {std::pair{"predicted_s", line.predicted.seconds}, {"ratio", ratio(line)}, {"intensity", intensity(line)}, {"roofline_s", line.predicted.roofline}, {"roofline_fraction", fraction(line)}})
+  for (auto [key, value] : {std::pair{"predicted_s", line.predicted.seconds}, {"ratio", ratio(line)}, {"roofline_s", line.predicted.roofline}, {"roofline_fraction", fraction(line)}})
     node.set(key, Node::of(value));
   if (line.scaled_s > 0) node.set("scaled_s", Node::of(line.scaled_s)), node.set("scaled_ratio", Node::of(scaled_ratio(line)));
   if (op.kind.empty()) return node;
@@ -158,9 +161,8 @@ Node memory_node(const ExecutionReport& report) {
   Node node = Node::mapping();
   node.set("measured_peak_bytes", Node::of(report.measured.peak_bytes));
   if (report.process_peak_bytes > 0) node.set("process_peak_bytes", Node::of(report.process_peak_bytes));
-  if (!report.predicted) return node;
-  for (auto [key, value] : {std::pair{"predicted_peak_bytes", report.predicted->peak_bytes()}, {"predicted_weight_bytes", report.predicted->weight_bytes},
-                            {"predicted_cache_bytes", report.predicted->cache_bytes}, {"predicted_activation_bytes", report.predicted->activation_bytes}})
+  for (auto [key, value] : {std::pair{"predicted_peak_bytes", report.memory.peak()}, {"predicted_weight_bytes", report.memory.weights},
+                            {"predicted_cache_bytes", report.memory.cache}, {"predicted_activation_bytes", report.memory.activations}})
     node.set(key, Node::of(value));
   return node;
 }
@@ -215,7 +217,7 @@ std::string csv(const ExecutionReport& report) {
     const MeasuredOp& op = line.op;
     text += fmt::format("{},{},{:.0f},{:.10g},{:.10g},{:.6g}", csv_text(op.name), op.kind, op.executions, op.flops, op.bytes, op.seconds);
     if (line.has_prediction) text += fmt::format(",{:.6g},{:.4g},{:.4g},{:.4g}", line.predicted.seconds, ratio(line), intensity(line), fraction(line));
-    else text += ",,,,";
+    else text += fmt::format(",,,{:.4g},", intensity(line));
     text += line.scaled_s > 0 ? fmt::format(",{:.6g},{:.4g}\n", line.scaled_s, scaled_ratio(line)) : ",,\n";
   }
   return text;

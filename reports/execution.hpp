@@ -30,12 +30,13 @@ struct ExecutionReport {
   std::optional<sim::PredictedGraph> predicted;  ///< in the executed formats, its operators in the order of `measured`
   std::vector<PeakBeside> peaks;                 ///< empty: none were taken
   std::optional<sim::PredictedGraph> scaled;     ///< `predicted` at the peaks of these seconds
+  sim::HeldMemory memory;         ///< predicted
   double process_peak_bytes = 0;  ///< of the whole process, as the system counts (VmHWM); 0: not known
 };
 
 /// Table, CSV, or JSON: {schema_version, run, model, scaling, layers, width_fraction, parameters, kernels, runs, chip, memory, covered,
-/// peaks[], total, ops[]}, units in the names. Predicted figures only where there is a prediction: predicted_s, ratio (predicted /
-/// measured), roofline_fraction (plain roofline / measured) beside intensity and measured_s. scaled_s, scaled_ratio: at the peaks of
+/// peaks[], total, ops[]}, units in the names. Predicted times only where there is a prediction: predicted_s, ratio (predicted /
+/// measured), roofline_fraction (plain roofline of main memory / measured), beside intensity (FLOP/B) and measured_s. scaled_s, scaled_ratio: at the peaks of
 /// these seconds. `covered`: share of the measured time of operators whose kernel was measured by a calibration.
 std::string write_execution(const ExecutionReport& report, TextFormat format);
 

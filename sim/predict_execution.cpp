@@ -47,15 +47,6 @@ class Distances {
   double at_ = 0;
 };
 
-void add_memory(PredictedGraph& predicted, const models::Graph& graph) {
-  for (const models::Tensor& t : graph.tensors()) {
-    if (t.role == models::Role::activation) continue;
-    const bool kept = t.role == models::Role::kv_cache || t.role == models::Role::state;
-    (kept ? predicted.cache_bytes : predicted.weight_bytes) += t.bytes() * t.copies;
-  }
-  predicted.activation_bytes = graph.peak_activation_bytes();
-}
-
 }  // namespace
 
 hw::Chip at_peaks(hw::Chip chip, const PeakRatios& ratios) {
@@ -81,7 +72,6 @@ PredictedGraph predict_execution(const models::Graph& graph, const models::Routi
   const double touched = touched_bytes(graph);
   Distances distances(graph);
   PredictedGraph predicted;
-  add_memory(predicted, graph);
   for (const models::Op& op : graph.ops()) {
     const models::LoweredOp lowered{op.kind, op.math, op.sparse_weights, op.count, op.dims, models::work_of(graph, op), op.fused};
     PredictedOp row{.flops = op.count * lowered.work.flops, .bytes = op.count * lowered.work.bytes()};
@@ -98,6 +88,16 @@ PredictedGraph predict_execution(const models::Graph& graph, const models::Routi
     predicted.ops.push_back(row);
   }
   return predicted;
+}
+
+HeldMemory held_memory(const models::Graph& graph) {
+  HeldMemory memory{.activations = graph.peak_activation_bytes()};
+  for (const models::Tensor& t : graph.tensors()) {
+    if (t.role == models::Role::activation) continue;
+    const bool kept = t.role == models::Role::kv_cache || t.role == models::Role::state;
+    (kept ? memory.cache : memory.weights) += t.bytes() * t.copies;
+  }
+  return memory;
 }
 
 }  // namespace gambrel::sim

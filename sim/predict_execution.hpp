@@ -20,9 +20,14 @@ struct PredictedOp {
 
 struct PredictedGraph {
   std::vector<PredictedOp> ops;
-  double weight_bytes = 0, cache_bytes = 0, activation_bytes = 0;  ///< held at the same time at the most
-  double peak_bytes() const { return weight_bytes + cache_bytes + activation_bytes; }
 };
+
+/// Bytes that are held at the same time at the most, on any machine.
+struct HeldMemory {
+  double weights = 0, cache = 0, activations = 0;
+  double peak() const { return weights + cache + activations; }
+};
+HeldMemory held_memory(const models::Graph& graph);
 
 /// What a chip reaches now over what its file states: of all arithmetic (and the clock that first caches run at), and of each
 /// memory in the order of Chip::memory.

@@ -42,7 +42,7 @@ struct MeasuredGraph {
 
 /// Runs the unsharded graph in fp32: once by reference kernels to count what is done, then to time the kernels (weights are drawn,
 /// and packed for fast kernels, beforehand and not timed; they stay from run to run, as a served model's do). What is called beside
-/// them sweeps caches, so that a run goes untimed after it. Bytes are elements touched in the graph's own formats. Errors: what Executor cannot run; a graph beyond the limits.
+/// them sweeps caches, so that a run goes untimed after it. Bytes are elements touched, in the graph's formats. Errors: what Executor cannot run; a graph beyond the limits.
 Result<MeasuredGraph> measure_graph(const models::ModelConfig& model, const models::Graph& graph,
                                     const models::Step& step, const MeasureLimits& limits = {},
                                     const MeasureWith& with = {});

@@ -110,10 +110,8 @@ void prefill(const AttentionCall& a) {
 }
 
 void decode(const AttentionCall& a) {
-  const std::size_t group = a.heads / a.kv_heads;
-  for (std::size_t kv = 0; kv < a.kv_heads; ++kv)
-    own_kernels().attention_decode({.q = a.q + kv * group * a.qk_width, .k = a.k + kv * a.qk_width, .v = a.v + kv * a.v_width,
-                                    .out = a.out + kv * group * a.v_width, .heads = group, .keys = a.keys, .width = a.qk_width, .kv_stride = a.k_stride});
+  own_kernels().attention_decode({.q = a.q, .k = a.k, .v = a.v, .out = a.out, .heads = a.heads / a.kv_heads, .keys = a.keys, .width = a.qk_width, .kv_stride = a.k_stride,
+                                  .kv_heads = a.kv_heads});
 }
 
 /// Queries that lie between keys and values, in rows as far apart as those of the result: our own kernel knows one stride.

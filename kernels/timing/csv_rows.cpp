@@ -109,7 +109,7 @@ std::string to_csv(const std::vector<Measurement>& measurements, const std::stri
     std::vector<std::string> cells{device, m.kernel, dtype_of(m.type)};
     for (const std::string& dimension : sizes) cells.push_back(size_of(m, dimension));
     for (std::string cell : {fmt::format("{:.6g}", 1e6 * median_seconds(m)), m.version, m.library, m.selected, fmt::format("{}", m.threads), shortest(m.flops), shortest(m.bytes), m.anchor,
-                             fmt::format("{:.4f}", median_efficiency(m)), fmt::format("{}", m.clean.size())})
+                             has_reference(m) ? fmt::format("{:.4f}", median_efficiency(m)) : "", fmt::format("{}", m.clean.size())})
       cells.push_back(std::move(cell));
     text += csv_line(cells) + "\n";
   }

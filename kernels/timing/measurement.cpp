@@ -70,9 +70,10 @@ std::vector<double> seconds_of(const Measurement& measurement) {
 
 double median_seconds(const Measurement& measurement) { return median(seconds_of(measurement)); }
 
+bool has_reference(const Measurement& m) { return (m.memory ? m.bytes : m.flops) > 0 && m.anchor_work > 0; }
+
 std::vector<double> efficiencies_of(const Measurement& m) {
-  const double work = m.memory ? m.bytes : m.flops;
-  const double share = work > 0 && m.anchor_work > 0 ? work / m.anchor_work : 1;
+  const double share = has_reference(m) ? (m.memory ? m.bytes : m.flops) / m.anchor_work : 1;
   std::vector<double> efficiencies;
   for (const Round& round : m.clean)
     efficiencies.push_back(share * (round.anchor_seconds > 0 ? round.anchor_seconds : 1) / round.seconds);

@@ -50,6 +50,8 @@ double median_seconds(const Measurement& measurement);
 /// anchor's kind (an empty launch), or there was no anchor, the anchor's time (or 1 s) over the kernel's.
 std::vector<double> efficiencies_of(const Measurement& measurement);
 double median_efficiency(const Measurement& measurement);
+/// Whether that is a share of a rate: both did work of one kind.
+bool has_reference(const Measurement& measurement);
 
 /// Speeds by a pace, sample by sample: efficiencies, or calls in the time of a FLOP of the clock's loop.
 std::vector<double> speeds_of(const Measurement& measurement, Pace pace);
