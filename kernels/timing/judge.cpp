@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <iterator>
+#include <numeric>
 
 #include "kernels/timing/statistics.hpp"
 
@@ -72,9 +73,15 @@ Finding judge(const Measurement& now, const Standard& standard, const Limits& li
 double spread_of(std::span<const Measurement> processes, Pace pace) {
   const double all = median_speed(pooled(processes), pace);
   if (!(all > 0) || processes.size() < 2) return 0;
-  double squares = 0;
-  for (const Measurement& one : processes) squares += std::pow(median_speed(one, pace) / all - 1, 2);
-  return std::sqrt(squares / static_cast<double>(processes.size() - 1));
+  std::vector<double> squares;
+  for (const Measurement& one : processes) squares.push_back(std::pow(median_speed(one, pace) / all - 1, 2));
+  constexpr std::size_t enough = 4;
+  double share = 1;
+  if (squares.size() >= enough) {
+    share -= 1.6 / static_cast<double>(squares.size());  // 0.6, 0.68, 0.73 of 4, 5, 6 normal values, by simulation: 0.60, 0.67, 0.71
+    squares.erase(std::ranges::max_element(squares));
+  }
+  return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0) / static_cast<double>(squares.size() - 1)) / share;
 }
 
 Pace steadier_pace(std::span<const Measurement> processes) {

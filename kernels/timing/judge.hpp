@@ -60,8 +60,9 @@ struct Finding {
 /// unless the minimum is missed.
 Finding judge(const Measurement& now, const Standard& standard, const Limits& limits);
 
-/// Standard deviation of the medians of fresh processes around that of all their rounds, relative to it: the A/A spread.
-/// One process that was unlucky does not decide it, for a verdict takes three.
+/// Standard deviation of the medians of fresh processes around that of all their rounds, relative to it: the A/A spread. Of four
+/// or more the furthest is left out (and the rest scaled up to what normal values would have had): one process that met a
+/// neighbour's burst does not decide it, for a verdict takes three.
 double spread_of(std::span<const Measurement> processes, Pace pace);
 /// The pace by which they agree better.
 Pace steadier_pace(std::span<const Measurement> processes);

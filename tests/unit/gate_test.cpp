@@ -229,6 +229,14 @@ TEST_CASE("gate: too few clean samples are measured again, and then said so") {
   CHECK(verdict(gate(machine, db), "a").outcome == Outcome::recorded);  // nothing was recorded before
 }
 
+TEST_CASE("judge: one process that met a burst does not widen the spread, two do") {
+  std::vector<Measurement> processes;
+  for (unsigned seed = 0; seed < 5; ++seed) processes.push_back(made_up("a", seed == 2 ? 0.8 : 0.9, seed, 0.001));
+  CHECK(spread_of(processes, Pace::anchor) < 0.001);
+  processes[4] = made_up("a", 0.8, 9, 0.001);
+  CHECK(spread_of(processes, Pace::anchor) > 0.06);
+}
+
 TEST_CASE("gate: a baseline needs all its processes: one that is disturbed is repeated, one that is missing is said") {
   Machine machine{.efficiency = {{"a", 0.9}}};
   MeasurementStore db = store();
