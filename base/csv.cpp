@@ -82,11 +82,12 @@ tl::unexpected<Diagnostics> refused(Position at, std::string message, std::strin
   return fail(std::move(problem));
 }
 
-Result<void> check_header(const CsvTable& table) {
-  for (std::size_t i = 0; i < table.header.size(); ++i) {
-    const Position at{table.source, 1, 1};
-    if (table.header[i].empty()) return refused(at, fmt::format("column {} has no name", i + 1), "the first line names the columns");
-    if (std::ranges::count(table.header, table.header[i]) > 1) return refused(at, fmt::format("two columns are named '{}'", excerpt(table.header[i])), "give each column its own name");
+Result<void> check_header(const CsvTable& table, const CsvRow& header) {
+  const std::vector<std::string>& names = header.cells;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const auto here = names.begin() + static_cast<std::ptrdiff_t>(i);
+    if (here->empty()) return refused(table.at(header, i), fmt::format("column {} has no name", i + 1), "the first line names the columns");
+    if (std::find(names.begin(), here, *here) != here) return refused(table.at(header, i), fmt::format("two columns are named '{}'", excerpt(*here)), "give each column its own name");
   }
   return {};
 }
@@ -97,6 +98,14 @@ std::optional<std::size_t> CsvTable::column(std::string_view name) const {
   const auto found = std::ranges::find(header, name);
   if (found == header.end()) return std::nullopt;
   return static_cast<std::size_t>(found - header.begin());
+}
+
+Position CsvTable::at(const CsvRow& row, std::size_t column) const {
+  Position position = at(row);
+  const std::vector<std::string> before(row.cells.begin(), row.cells.begin() + static_cast<std::ptrdiff_t>(column));
+  const std::string text = csv_line(before);
+  if (column > 0 && text.find('"') == text.npos) position.column = static_cast<int>(text.size()) + 2;
+  return position;
 }
 
 Result<CsvTable> parse_csv(std::string text, std::string name) {
@@ -115,8 +124,8 @@ Result<CsvTable> parse_csv(std::string text, std::string name) {
     if (parser.open_quote()) return refused(table.at(row), "a quote is never closed", "write \"\" for a quote inside a quoted cell");
     if (row.cells.empty()) continue;
     if (table.header.empty()) {
+      if (auto valid = check_header(table, row); !valid) return fail(valid.error());
       table.header = std::move(row.cells);
-      if (auto valid = check_header(table); !valid) return fail(valid.error());
     } else if (row.cells.size() != table.header.size()) {
       return refused(table.at(row), fmt::format("the row has {} cells, but the header names {} columns", row.cells.size(), table.header.size()), "quote cells that hold a comma");
     } else {

@@ -22,9 +22,11 @@ struct CsvTable {
 
   std::optional<std::size_t> column(std::string_view name) const;
   Position at(const CsvRow& row) const { return {source, row.line, 1}; }
+  /// Where the cell of a column begins in the row's line, if no cell before it is quoted; else the line.
+  Position at(const CsvRow& row, std::size_t column) const;
 };
 
-/// Errors with file:line: an empty file, a repeated or empty column name, a row with another number of cells, an open
+/// Errors with file:line, of the header also with the column: an empty file, a repeated or empty column name, a row with another number of cells, an open
 /// quote, invalid UTF-8. Blank lines are skipped; a byte order mark and CRLF are accepted.
 Result<CsvTable> parse_csv(std::string text, std::string name);
 

@@ -113,7 +113,12 @@ std::string_view Statement::text(int column) const {
   return {data ? data : "", static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column))};
 }
 
-void Database::Close::operator()(sqlite3* connection) const { sqlite3_close_v2(connection); }
+void Database::Close::operator()(sqlite3* connection) const {
+  // Leaving TRUNCATE for DELETE removes the empty journal, unless another connection is writing just now.
+  sqlite3_busy_timeout(connection, 0);
+  if (sqlite3_db_readonly(connection, "main") == 0) sqlite3_exec(connection, "PRAGMA journal_mode=DELETE", nullptr, nullptr, nullptr);
+  sqlite3_close_v2(connection);
+}
 
 Result<Database> Database::open(const std::string& path, Access access) {
   const int flags = access == Access::read_only ? SQLITE_OPEN_READONLY

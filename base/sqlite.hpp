@@ -60,7 +60,7 @@ class Statement {
 };
 
 /// A file whose writes are durable once committed: journal_mode TRUNCATE, synchronous FULL, busy_timeout 30 s, foreign
-/// keys on. Every Diagnostic names the file, and its fault is the environment's. One connection a thread.
+/// keys on. The empty journal goes when the last writer closes. Every Diagnostic names the file, and its fault is the environment's. One connection a thread.
 class Database {
  public:
   enum class Access { create, read_write, read_only };

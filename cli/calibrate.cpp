@@ -38,7 +38,7 @@ class Calibrate final : public Verb {
     options.flag("--this-machine", this_machine_, "Measure this machine's CPU instead: writes the chip this-machine and its calibration");
     options.option("--out", machine_.out, "Of --this-machine: configuration folder to write into; the user's own if left out");
     options.flag("--quick", machine_.quick, "Of --this-machine: fewer sizes, in a third of the time");
-    options.option("--seconds", seconds_, "Of --this-machine: how long to time kernels");
+    options.option("--seconds", seconds_, "Of --this-machine: CPU seconds to time kernels for, at least three visits of each; preparing operands and fitting come on top");
     options.option("--threads", threads_, "Of --this-machine: threads that a kernel runs on, and cores of the chip it becomes");
     options.option("--svg", machine_.svg, "Of --this-machine: write the empirical roofline as SVG");
     options.option("--html", machine_.html, "Of --this-machine: write it as a page to look around in");
@@ -74,7 +74,7 @@ class Calibrate final : public Verb {
     if (!calibration) return session.report(calibration.error());
     const sim::KernelPredictor predictor(chip->chip, chip->book);
     for (const std::string& file : files_) {
-      const auto kinds = load_measured(session, file, op_, chip->chip.id);
+      const auto kinds = load_measured(session, file, op_, chip->chip);
       if (!kinds) return session.report(kinds.error());
       for (const MeasuredRows& rows : *kinds) {
         if (const auto refused = refusal(rows, file, predictor)) return session.report({*refused});

@@ -2,11 +2,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <iterator>
 #include <limits>
 #include <map>
+#include <memory>
 #include <tuple>
 
 #include "base/text.hpp"
@@ -38,7 +38,7 @@ class Check final : public Verb {
     options.choice("--suite", suite_, {"cpu", "opencl", "cuda"}, "Which kernels");
     options.option("--filter", filter_, "Only kernels whose names contain this regular expression; the gate's own choice if left out");
     options.option("--threads", threads_, "Thread counts, separated by commas");
-    options.option("--rounds", rounds_, "Undisturbed samples of each kernel in each process");
+    options.option("--rounds", rounds_, "Clean samples of each kernel in each process, and up to four times as many while the machine is busy");
     options.option("--db", database_, "SQLite file with baselines and history");
     options.flag("--update-baseline", update_, "What is measured now is what later runs are compared with");
     options.flag("--allow-unmeasured", allow_unmeasured_, "Exit 0, not 5, where too few samples were undisturbed");
@@ -81,7 +81,7 @@ class Check final : public Verb {
     kernels::GateOptions options{.database = database_, .filter = filter_, .update_baseline = update_, .allow_unmeasured = allow_unmeasured_, .stop = stop_};
     const auto rounds = whole_number("--rounds", rounds_, kernels::least_clean, 10000);
     if (!rounds) return fail(rounds.error());
-    options.sampling.rounds = *rounds, options.sampling.attempts = 5 * *rounds;
+    options.sampling.rounds = *rounds, options.sampling.most_rounds = 4 * *rounds, options.sampling.attempts = 10 * *rounds;
     options.progress = [&session](const std::string& line) { session.say(line); };
     if (auto expression = kernels::name_expression(filter_); !expression) return fail(std::move(expression.error()));
     auto facts = given_facts(facts_);
@@ -150,7 +150,11 @@ class Check final : public Verb {
     second.line = new_;
     std::vector<std::string> arguments{"--suite", suite_, "--threads", threads_, "--rounds", rounds_};
     if (!filter_.empty()) arguments.insert(arguments.end(), {"--filter", filter_});
-    const Side before = build_or_command(*first, arguments), now = build_or_command(second, arguments);
+    Side before = build_or_command(*first, arguments), now = build_or_command(second, arguments);
+    if (before.command && now.command) {  // a build measures only what the filter leaves
+      const auto check = std::make_shared<MinimaCheck>(options.minimum, 2);
+      before.measure = checked(before.measure, check), now.measure = checked(now.measure, check);
+    }
     // Commands give few samples a run, builds forty.
     const int turns = before.command || now.command ? 16 : 5;
     auto report = run_comparison(only(before.measure, filter_, false), only(now.measure, filter_, false), options, turns);
@@ -162,7 +166,7 @@ class Check final : public Verb {
     auto line = command(command_);
     if (!line) return fail(std::move(line.error()));
     options.source = source("command " + command_);
-    const kernels::Measure measure = only(kernels::by_command(*line), filter_, true);
+    const kernels::Measure measure = only(checked(kernels::by_command(*line), std::make_shared<MinimaCheck>(options.minimum, 1)), filter_, true);
     return kernels::MeasurementStore::open(database_).and_then([&](kernels::MeasurementStore store) { return run_gate({}, measure, store, options); });
   }
 
@@ -172,6 +176,7 @@ class Check final : public Verb {
     if (!fed) return fail(std::move(fed.error()));
     const bool referenced = std::ranges::none_of(fed->measurements, [](const kernels::Measurement& m) { return m.anchor.empty(); });
     if (!referenced && !options.minimum.empty()) return fail(misused("a minimum is a share of a reference, and '" + from_ + "' holds times only", "--chip gives the rows of a CSV file their roofline; --command measures beside a reference"));
+    if (auto fits = MinimaCheck(options.minimum, 1).add(fed->measurements); !fits) return fail(std::move(fits.error()));
     options.source = source("file " + from_.substr(from_.rfind('/') + 1));
     std::ranges::copy_if(*options.context, std::back_inserter(fed->context), [](const kernels::Fact& fact) { return fact.name.starts_with("context."); });
     options.context = std::move(fed->context);
@@ -201,9 +206,6 @@ class Check final : public Verb {
     auto command = kernels::this_command();
     if (!command) return session.report(command.error());
     command->stop = stop_;
-    const auto writable = kernels::temporary_file("gambrel-check");
-    if (!writable) return session.report(writable.error());
-    std::remove(writable->c_str());
     SelfTest test{.worker = std::move(*command), .runs = *runs};
     for (const KernelCase& one : *cases) test.names.push_back(one.name());
     session.say(fmt::format("{} kernels; 4 conditions of {} runs", test.names.size(), *runs));

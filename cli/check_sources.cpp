@@ -185,6 +185,21 @@ Side build_or_command(const kernels::BenchmarkCommand& command, const std::vecto
   return {kernels::by_command(line), true};
 }
 
+Result<void> MinimaCheck::add(const std::vector<Measurement>& all) {
+  if (missing_ == 0) return {};
+  for (const Measurement& m : all) names_.push_back(m.name);
+  return --missing_ > 0 ? Result<void>{} : kernels::check_minima(minima_, names_);
+}
+
+kernels::Measure checked(kernels::Measure measure, std::shared_ptr<MinimaCheck> check) {
+  return [measure = std::move(measure), check = std::move(check)](const std::vector<std::string>& names) -> Result<std::vector<Measurement>> {
+    auto found = measure(names);
+    if (!found) return found;
+    if (auto fits = check->add(*found); !fits) return fail(std::move(fits.error()));
+    return found;
+  };
+}
+
 kernels::Measure only(kernels::Measure measure, const std::string& filter, bool needed) {
   if (filter.empty()) return measure;
   return [measure = std::move(measure), filter, needed](const std::vector<std::string>& names) -> Result<std::vector<Measurement>> {

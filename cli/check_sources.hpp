@@ -1,11 +1,13 @@
 // Where `gambrel check` gets measurements from, other than the suite: files, users' commands, other builds.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "cli/verb.hpp"
 #include "kernels/timing/commands.hpp"
+#include "kernels/timing/names.hpp"
 
 namespace gambrel::cli {
 
@@ -30,6 +32,20 @@ Side build_or_command(const kernels::BenchmarkCommand& command, const std::vecto
 
 /// Of what is measured only names that contain the expression. Usage error: `needed`, and there is none.
 kernels::Measure only(kernels::Measure measure, const std::string& filter, bool needed);
+
+/// The same as `measure`, for sources that measure all they have whatever a filter leaves out: once each of `sources` of them has,
+/// a minimum that fits none of their names is a usage error.
+class MinimaCheck {
+ public:
+  MinimaCheck(kernels::Minima minima, int sources) : minima_(std::move(minima)), missing_(sources) {}
+  Result<void> add(const std::vector<kernels::Measurement>& all);
+
+ private:
+  kernels::Minima minima_;
+  int missing_;
+  std::vector<std::string> names_;
+};
+kernels::Measure checked(kernels::Measure measure, std::shared_ptr<MinimaCheck> check);
 
 /// "KEY=VALUE", several, as facts of a context. Usage error: no such form, a key that is there twice.
 Result<kernels::Context> given_facts(const std::vector<std::string>& facts);

@@ -73,7 +73,7 @@ class Execute final : public Verb {
     options.option("--set", settings_, "Override any key of the run: path=value; can be repeated");
     options.choice("--kernels", kernels_, {"fast", "reference"}, "Whose times: the libraries' and our vector kernels (fp32, one thread), or the plain references");
     options.option("--chip", chip_, "Chip to predict for; this-machine if `gambrel calibrate --this-machine` has made it");
-    options.choice("--format", format_, {"table", "json", "csv"}, "How to print");
+    options.choice("--format", format_, {"table", "json", "csv", "markdown"}, "How to print");
   }
 
   int run(const Session& session) override {

@@ -88,10 +88,51 @@ Result<hw::System> load_system(const Session& session, const std::string& name) 
 
 namespace {
 
+/// Which rows ran on as many threads as a processor has cores. Of another chip `threads` says nothing, but its rows have to
+/// agree in it.
+class ThreadCheck {
+ public:
+  ThreadCheck(const CsvTable& table, const hw::Chip& chip) : table_(table), column_(table.column("threads")) {
+    if (chip.kind == hw::ChipKind::cpu) cores_ = chip.hierarchy.empty() ? 1 : chip.members(chip.hierarchy.back().level);
+  }
+
+  /// Errors: a cell that is no number of threads; of no processor, one that differs from those before it.
+  Result<bool> holds(const CsvRow& row) {
+    if (!column_ || row.cells[*column_].empty()) return true;
+    const std::string& cell = row.cells[*column_];
+    double threads = 0;
+    const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), threads);
+    if (error != std::errc{} || end != cell.data() + cell.size() || !(threads >= 1) || threads != std::floor(threads))
+      return fail(Diagnostic{table_.at(row, *column_), fmt::format("threads '{}' is not a whole number of at least 1", excerpt(cell)), "on how many threads the kernel ran"});
+    if (!first_) first_ = &row, first_threads_ = threads;
+    if (cores_ == 0 && threads != first_threads_)
+      return fail(Diagnostic{table_.at(row, *column_), fmt::format("the row ran on {} threads, the first one (line {}) on {}", threads, first_->line, first_threads_), "one file for each number of threads"});
+    const bool is_held = cores_ == 0 || threads == cores_;
+    if (!is_held) ++left_out_, differing_ = &row;
+    return is_held;
+  }
+
+  std::size_t left_out() const { return left_out_; }
+  double cores() const { return cores_; }
+  /// That of all rows of the chip not one ran on as many threads as it has cores.
+  Diagnostic none(const std::string& chip) const {
+    return {table_.at(*differing_, *column_), fmt::format("no row ran on {} thread{}, as many as {} has cores: this one ran on {}", cores_, cores_ == 1 ? "" : "s", chip, differing_->cells[*column_]),
+            "measure on so many threads (--threads), or give a chip with as many cores as were used (hierarchy, count)"};
+  }
+
+ private:
+  const CsvTable& table_;
+  std::optional<std::size_t> column_;
+  double cores_ = 0;  ///< 0: of no processor
+  const CsvRow *first_ = nullptr, *differing_ = nullptr;
+  double first_threads_ = 0;
+  std::size_t left_out_ = 0;
+};
+
 /// Reads rows of one kind, those of one chip.
 class MeasuredReader {
  public:
-  MeasuredReader(const Session& session, const CsvTable& table, std::string file, const std::string& chip) : session_(session), table_(table), chip_(chip) {
+  MeasuredReader(const Session& session, const CsvTable& table, std::string file, const hw::Chip& chip) : session_(session), table_(table), chip_(chip.id), threads_(table, chip) {
     file_ = std::filesystem::path(file).filename().string();
     hash_ = fmt::format("{:016x}", XXH3_64bits(table.source->text.data(), table.source->text.size()));
   }
@@ -107,6 +148,9 @@ class MeasuredReader {
         ++rows.elsewhere;
         continue;
       }
+      const auto held = threads_.holds(*row);
+      if (!held) return fail(held.error());
+      if (!*held) continue;
       auto call = reader->read(*row);
       if (!call) return fail(call.error());
       const auto seconds = time_of(*row, row->cells[*measured]);
@@ -117,6 +161,8 @@ class MeasuredReader {
     }
     return rows;
   }
+
+  const ThreadCheck& threads() const { return threads_; }
 
  private:
   bool is_here(const std::string& device) {
@@ -136,6 +182,7 @@ class MeasuredReader {
   const Session& session_;
   const CsvTable& table_;
   std::string chip_, file_, hash_;
+  ThreadCheck threads_;
   std::vector<std::pair<std::string, bool>> known_;  // device -> is it this chip
 };
 
@@ -161,7 +208,7 @@ Result<std::vector<sim::KindRows>> kinds_of(const Session& session, const CsvTab
 
 }  // namespace
 
-Result<std::vector<MeasuredRows>> load_measured(const Session& session, const std::string& file, const std::string& op, const std::string& chip) {
+Result<std::vector<MeasuredRows>> load_measured(const Session& session, const std::string& file, const std::string& op, const hw::Chip& chip) {
   const auto table = load_csv(file);
   if (!table) return fail(table.error());
   const auto kinds = kinds_of(session, *table, op);
@@ -173,9 +220,12 @@ Result<std::vector<MeasuredRows>> load_measured(const Session& session, const st
     if (!rows) return fail(std::move(rows.error()));
     if (!rows->calls.empty()) all.push_back(std::move(*rows));
   }
+  const ThreadCheck& threads = reader.threads();
+  if (!all.empty() && threads.left_out() > 0) session.say(fmt::format("{}: {} rows are left out, for they ran on another number of threads than {} has cores, {}", table->source->name, threads.left_out(), chip.id, threads.cores()));
   if (!all.empty()) return all;
+  if (threads.left_out() > 0) return fail(threads.none(chip.id));
   const std::string what = kinds->size() == 1 ? std::string(sim::to_string(kinds->front().kind)) : "any kind";
-  return fail(Diagnostic{{table->source, 1, 1}, fmt::format("no row is of {} on {}", what, chip), "look at the columns device and op; a chip's `aliases:` name its devices"});
+  return fail(Diagnostic{{table->source, 1, 1}, fmt::format("no row is of {} on {}", what, chip.id), "look at the columns device and op; a chip's `aliases:` name its devices"});
 }
 
 std::string score_line(std::string_view name, const sim::Score& s) {

@@ -38,8 +38,9 @@ struct MeasuredRows {
 };
 /// One for each kind in the file. `op`: the only kind wanted, or "" to tell kinds from the column `op` or the columns that are
 /// there. Rows of operators that no kind reads are skipped and counted on standard error where `op` names the kinds of the
-/// others; in any other file they are errors. Errors: no column measured_us, no row for the chip.
-Result<std::vector<MeasuredRows>> load_measured(const Session& session, const std::string& file, const std::string& op, const std::string& chip);
+/// others; in any other file they are errors. With a column `threads`, rows of a processor that ran on another number of
+/// threads than it has cores are left out and counted too. Errors: no column measured_us, no row for the chip.
+Result<std::vector<MeasuredRows>> load_measured(const Session& session, const std::string& file, const std::string& op, const hw::Chip& chip);
 
 /// A row of the tables that calibrate prints: rows, mean, median, 90th percentile and bias of relative errors.
 std::string score_line(std::string_view name, const sim::Score& score);

@@ -33,11 +33,13 @@ class Measuring final : public Verb {
     options.option("--db", database_, "SQLite file that gets every measurement with its samples and context");
     options.option("--csv", csv_, "File that gets the times as `gambrel calibrate --measurements` reads them");
     options.option("--import", imported_, "Instead of measuring: a CSV file with measured_us, taken elsewhere, for --db");
-    options.option("--device", device_, "Chip that the CSV's rows are of");
+    options.option("--device", device_, "Chip that the rows are of, in --csv, --format csv and the names of --import; of what is measured: this-machine");
     options.choice("--format", format_, {"table", "json", "csv", "markdown"}, "How to print");
   }
 
   int run(const Session& session) override {
+    if (const Diagnostics problems = contradictions(); !problems.empty()) return session.report(problems);
+    if (device_.empty() && imported_.empty()) device_ = "this-machine";
     auto store = open_store();
     if (!store) return session.report(store.error());
     const kernels::Context context = kernels::this_context();
@@ -52,6 +54,14 @@ class Measuring final : public Verb {
   }
 
  private:
+  /// All rows of a CSV file that is written are of one chip.
+  Diagnostics contradictions() const {
+    const bool writes_rows = !csv_.empty() || format_ == "csv";
+    if (!device_.empty() && imported_.empty() && !writes_rows) return {{{}, "--device means nothing without --csv, --format csv or --import", "leave it out", Fault::usage}};
+    if (device_.empty() && !imported_.empty() && writes_rows) return {{{}, "--import with --csv or --format csv needs --device", "the chip that the rows are of: --device CHIP", Fault::usage}};
+    return {};
+  }
+
   using Store = std::unique_ptr<kernels::MeasurementStore>;
 
   Result<Store> open_store() const {
@@ -100,7 +110,7 @@ class Measuring final : public Verb {
   static bool is_measurable(const Measurement& m) { return std::ssize(m.clean) >= kernels::least_clean; }
 
   Result<std::vector<Measurement>> import(kernels::MeasurementStore* store, const kernels::Context& context) const {
-    auto measured = read_text(imported_, largest_csv).and_then([this](const std::string& text) { return kernels::from_csv(text, imported_); });
+    auto measured = read_text(imported_, largest_csv).and_then([this](const std::string& text) { return kernels::from_csv(text, imported_, device_); });
     if (!measured || !store) return measured;
     auto run = store->begin_run(context, "import " + imported_);
     if (!run) return fail(std::move(run.error()));
@@ -109,7 +119,7 @@ class Measuring final : public Verb {
     return measured;
   }
 
-  std::string suite_ = "cpu", filter_, threads_ = "1", rounds_ = "40", database_, csv_, imported_, device_ = "this-machine", format_ = "table";
+  std::string suite_ = "cpu", filter_, threads_ = "1", rounds_ = "40", database_, csv_, imported_, device_, format_ = "table";
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <new>
@@ -86,13 +87,19 @@ class Calibration {
 
   int run() {
     if (const int failed = make_folders(); failed != done) return failed;
+    const Clock::time_point begun = Clock::now();
     if (const int failed = measure(); failed != done) return failed;
+    const Clock::time_point measured = Clock::now();
     if (const int failed = read_chip(); failed != done) return failed;
     if (const int failed = fit(); failed != done) return failed;
+    session_.say(fmt::format("measured for {:.0f} s, fitted for {:.0f} s", in_seconds(measured - begun), in_seconds(Clock::now() - measured)));
     return write();
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
+  static double in_seconds(Clock::duration time) { return std::chrono::duration<double>(time).count(); }
+
   fs::path folder() const { return wanted_.out.empty() ? session_.catalog().writable() : fs::path(wanted_.out); }
 
   /// Before minutes of measuring: what could not be written would be lost.
@@ -119,7 +126,7 @@ class Calibration {
     rows_ = kernels::survey_cases(wanted_.threads, wanted_.quick);
     for (const kernels::SurveyCase& row : rows_) cases.push_back(row.kernel);
     const double seconds = wanted_.seconds > 0 ? wanted_.seconds : wanted_.quick ? quick_seconds : usual_seconds;
-    session_.say(fmt::format("{} kernels at their sizes, about {:.0f} s on {} thread{} if the machine is idle", cases.size(), 1.1 * seconds + 0.06 * static_cast<double>(cases.size()), wanted_.threads, wanted_.threads > 1 ? "s" : ""));
+    session_.say(fmt::format("{} kernels at their sizes, about {:.0f} s on {} thread{} if the machine is idle, then the fit", cases.size(), 1.1 * seconds + 0.06 * static_cast<double>(cases.size()), wanted_.threads, wanted_.threads > 1 ? "s" : ""));
     std::size_t told = 0;
     try {
       measured_ = kernels::survey(cases, {.seconds = seconds, .memory = std::clamp(0.12 * main_memory(), 1e9, 1e10)}, [&](std::size_t now, std::size_t all) {

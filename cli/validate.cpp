@@ -42,7 +42,7 @@ class Validate final : public Verb {
     if (!split) return session.report(split.error());
     const auto chip = load_kernel_chip(session, chip_);
     if (!chip) return session.report(chip.error());
-    const auto kinds = load_measured(session, file_, op_, chip->chip.id);
+    const auto kinds = load_measured(session, file_, op_, chip->chip);
     if (!kinds) return session.report(kinds.error());
     const reports::Validation validation = validate(*kinds, *split, *chip);
     if (!html_.empty())

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ranges>
+#include <string_view>
 
 #include "base/load.hpp"
 #include "base/text.hpp"
@@ -115,7 +117,7 @@ std::string times_line(const ExecutionReport& report) {
   return text + "\n" + (report.note.empty() ? "" : printable(report.note) + "\n");
 }
 
-std::string table(const ExecutionReport& report) {
+Grid grid_of(const ExecutionReport& report) {
   double longest = 0;
   for (const MeasuredOp& op : report.measured.ops) longest = std::max(longest, op.seconds);
   const TimeUnit unit = time_unit(longest);
@@ -130,8 +132,26 @@ std::string table(const ExecutionReport& report) {
   if (predicted) grid.headings.push_back({"of roofline"});
   for (const Line& line : lines_of(report)) grid.rows.push_back(cells(line, unit, predicted, scaled));
   grid.total_row = true;
+  return grid;
+}
+
+std::string table(const ExecutionReport& report) {
   return fmt::format("{}: {}\n{}\n{}{}\n{}{}", printable(report.run), printable(report.model), printable(report.scaling),
-                     times_line(report), memory_line(report), terminal_grid(grid, false), peaks_line(report));
+                     times_line(report), memory_line(report), terminal_grid(grid_of(report), false), peaks_line(report));
+}
+
+/// Each line of plain text as an item of a list.
+std::string markdown_items(std::string_view lines) {
+  std::string text;
+  for (const auto line : lines | std::views::split('\n'))
+    if (!line.empty()) text += fmt::format("- {}\n", escape_markdown(std::string_view(line.begin(), line.end())));
+  return text;
+}
+
+std::string markdown(const ExecutionReport& report) {
+  const std::string foot = markdown_items(peaks_line(report));
+  return fmt::format("## {}: {}\n\n{}\n{}{}{}", escape_markdown(report.run), escape_markdown(report.model), markdown_items(printable(report.scaling) + "\n" + times_line(report) + memory_line(report)),
+                     markdown_grid(grid_of(report)), foot.empty() ? "" : "\n", foot);
 }
 
 Node op_node(const Line& line) {
@@ -226,8 +246,13 @@ std::string csv(const ExecutionReport& report) {
 }  // namespace
 
 std::string write_execution(const ExecutionReport& report, TextFormat format) {
-  if (format == TextFormat::csv) return csv(report);
-  return format == TextFormat::json ? json(report) : table(report);
+  switch (format) {
+    case TextFormat::table: return table(report);
+    case TextFormat::json: return json(report);
+    case TextFormat::csv: return csv(report);
+    case TextFormat::markdown: return markdown(report);
+  }
+  return "";
 }
 
 }  // namespace gambrel::reports

@@ -25,7 +25,7 @@ Grid grid_of(const std::vector<Measurement>& measurements) {
     // Without an anchor it was measured elsewhere, and each row there is a result.
     const bool measured = std::ssize(m.clean) >= (m.anchor.empty() ? 1 : kernels::least_clean);
     const auto rate = [&](double work) { return measured && work > 0 ? fixed(1e-9 * work / seconds, 1) : std::string("-"); };
-    grid.rows.push_back({display_name(m.name, 110), measured ? fixed(seconds / unit.seconds, 3) : "-", rate(m.flops), rate(m.bytes), !measured ? "not measurable" : has_reference(m) ? percent(median_efficiency(m)) : "-", has_reference(m) ? m.anchor : "",
+    grid.rows.push_back({display_name(m.name, 110), measured ? fixed(seconds / unit.seconds, 3) : "-", rate(m.flops), rate(m.bytes), !measured ? "not measurable" : has_reference(m) ? percent(efficiency_of(m)) : "-", has_reference(m) ? m.anchor : "",
                          fmt::format("{}/{}", m.clean.size(), m.sampled)});
   }
   return grid;
@@ -37,7 +37,7 @@ std::string json(const std::vector<Measurement>& measurements, const kernels::Co
   for (std::size_t i = 0; i < measurements.size(); ++i) {
     Node& item = root.find("measurements")->items[i];
     item.set("median_time_s", number(median_seconds(measurements[i])));
-    item.set("efficiency", has_reference(measurements[i]) ? number(median_efficiency(measurements[i])) : Node());
+    item.set("efficiency", has_reference(measurements[i]) ? number(efficiency_of(measurements[i])) : Node());
     item.set("measurable", Node::of(std::ssize(measurements[i].clean) >= kernels::least_clean));
   }
   return to_json(root) + "\n";

@@ -5,8 +5,9 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <limits>
+
+#include "kernels/timing/peak_watch.hpp"
 
 namespace gambrel::kernels {
 namespace {
@@ -69,9 +70,9 @@ class TimedRuns {
   }
   /// What disturbs a run only ever adds time, once the wandering clock is taken out.
   double seconds(models::OpId id) const {
-    const double fastest = *std::ranges::max_element(clocks_);
+    const double fastest = std::ranges::max(clocks_, {}, &ClockReading::rate).rate;
     double least = std::numeric_limits<double>::infinity();
-    for (std::size_t i = 0; i < clocks_.size(); ++i) least = std::min(least, seconds_[id][i] * clock_near(i) / fastest);
+    for (std::size_t i = 0; i < clocks_.size(); ++i) least = std::min(least, seconds_[id][i] * clock_near(clocks_, clocks_[i].when) / fastest);
     return least;
   }
 
@@ -79,15 +80,6 @@ class TimedRuns {
   double peak_bytes = 0;
 
  private:
-  /// The fastest within a second: a visit may have been disturbed as a whole, but the clock wanders slowly.
-  double clock_near(std::size_t run) const {
-    constexpr double near_s = 1;
-    double clock = clocks_[run];
-    for (std::size_t i = 0; i < clocks_.size(); ++i)
-      if (std::abs(when_[i] - when_[run]) <= near_s) clock = std::max(clock, clocks_[i]);
-    return clock;
-  }
-
   /// What is measured beside, then runs until there are `most`; one brings back what that took from the caches.
   Diagnostics turn(int most) {
     if (with_.beside) {
@@ -106,7 +98,7 @@ class TimedRuns {
     peak_bytes = std::max(peak_bytes, execution->peak_bytes);
     if (!counts) return {};
     for (std::size_t i = 0; i < seconds_.size(); ++i) seconds_[i].push_back(execution->ops[i].seconds);
-    clocks_.push_back(clock_), when_.push_back(now()), ++runs;
+    clocks_.push_back({now(), clock_}), ++runs;
     return {};
   }
 
@@ -115,7 +107,7 @@ class TimedRuns {
   const models::Step& step_;
   const MeasureWith& with_;
   std::vector<std::vector<double>> seconds_;  ///< of each operator, a run each
-  std::vector<double> clocks_, when_;         ///< of each run, in its turn; seconds
+  std::vector<ClockReading> clocks_;          ///< of each run, as its turn began
   double clock_ = 1;
 };
 

@@ -9,7 +9,7 @@
 namespace gambrel::kernels {
 namespace {
 
-constexpr std::size_t line = 64, huge = std::size_t{2} << 20, least_pages = huge / 4;  ///< smaller blocks: from the heap
+constexpr std::size_t line = 64, least_pages = huge_page / 4;  ///< smaller blocks: from the heap
 constexpr std::size_t most_kept = std::size_t{512} << 20;
 
 struct Pool {
@@ -24,14 +24,11 @@ Pool& pool() {
   return *one;
 }
 
-/// Whole huge pages.
-std::size_t size_class(std::size_t bytes) { return (bytes + huge - 1) / huge * huge; }
-
 }  // namespace
 
 void* take_block(std::size_t bytes) {
   if (bytes < least_pages) return ::operator new(bytes, std::align_val_t{line});
-  const std::size_t size = size_class(bytes);
+  const std::size_t size = whole_pages(bytes);
   Pool& p = pool();
   {
     const std::lock_guard lock(p.mutex);
@@ -46,7 +43,7 @@ void* take_block(std::size_t bytes) {
 
 void give_block(void* block, std::size_t bytes) noexcept {
   if (bytes < least_pages) return ::operator delete(block, std::align_val_t{line});
-  const std::size_t size = size_class(bytes);
+  const std::size_t size = whole_pages(bytes);
   Pool& p = pool();
   const std::lock_guard lock(p.mutex);
   if (p.kept + size <= most_kept) try {

@@ -154,11 +154,9 @@ struct Turns {
 
 void rotary(float* x, std::size_t position, std::size_t heads, std::size_t width, double base) {
   static thread_local Turns turns;
-  static thread_local std::vector<float> before;
   turns.reach(position, width, base);
-  before.assign(x, x + heads * width);
   const float *cosine = turns.cosine.data() + position * (width / 2), *sine = turns.sine.data() + position * (width / 2);
-  own_kernels().rotary(before.data(), cosine, sine, x, 1, heads, width);
+  own_kernels().rotary(x, cosine, sine, x, 1, heads, width);
 }
 
 /// Memory decides: the narrowest vectors keep up with it.

@@ -3,6 +3,7 @@
 #include "kernels/suite/gemm.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 
 #include "kernels/suite/libraries.hpp"
@@ -59,6 +60,25 @@ class WithOneDnn : public Gemm<X, W, Y> {
 
  private:
   OneDnnProduct product_;
+};
+
+/// Without a comparison of its own: the product is WithOneDnn's.
+class Streamed : public Call {
+ public:
+  Streamed(const Size& size, std::size_t copies, int threads) : x_(filled(size.m * size.k, 1)), y_(make_pages<float>(size.m * size.n)) {
+    const Pages<float> weights = filled(size.n * size.k, 2);
+    for (std::size_t i = 0; i < copies; ++i) products_.emplace_back(OneDnnType::f32, size.m, size.n, size.k, true, threads).set_weights(weights.get());
+  }
+  void run() override {
+    products_[next_].run(x_.get(), y_.get());
+    next_ = (next_ + 1) % products_.size();
+  }
+  std::string selected() const override { return products_.front().selected(); }
+
+ private:
+  Pages<float> x_, y_;
+  std::vector<OneDnnProduct> products_;
+  std::size_t next_ = 0;
 };
 
 class WithOpenBlas : public Gemm<float, float, float> {
@@ -129,6 +149,15 @@ KernelCase gemm_case(std::string_view type, std::string_view version, std::size_
   set_calls(
       result, [=, v = *found] { return make(v, size, threads); }, [=, v = *found] { return make(v, small, threads); });
   return result;
+}
+
+KernelCase streamed_gemm_case(std::size_t m, std::size_t n, std::size_t k, double bytes, int threads) {
+  KernelCase row = gemm_case("f32", "onednn_packed", m, n, k, threads);
+  const auto copies = static_cast<std::size_t>(std::ceil(bytes / (sizeof(float) * static_cast<double>(n * k))));
+  row.sizes.emplace_back("copies", static_cast<double>(copies));
+  row.working_set = sizeof(float) * static_cast<double>(copies * n * k);
+  row.prepare = [=, size = Size{m, n, k}] { return std::make_unique<Streamed>(size, copies, threads); };
+  return row;
 }
 
 void add_gemm(Rows& rows, int threads) {

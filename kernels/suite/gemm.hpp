@@ -18,4 +18,8 @@ std::vector<GemmVersion> gemm_versions();
 /// y[m,n] = x[m,k] W[n,k]^T, a linear layer. `type` and `version` are a row of gemm_versions(); throws std::invalid_argument.
 KernelCase gemm_case(std::string_view type, std::string_view version, std::size_t m, std::size_t n, std::size_t k, int threads);
 
+/// oneDNN's product on packed f32 weights that come from main memory: each call takes the next of as many copies of them as
+/// fill `bytes`, which no cache may hold. What a model's layers do to each other when it generates.
+KernelCase streamed_gemm_case(std::size_t m, std::size_t n, std::size_t k, double bytes, int threads);
+
 }  // namespace gambrel::kernels

@@ -46,28 +46,32 @@ std::string dtype_of(std::string_view type) { return type == "f32" ? "fp32" : st
 /// Left out: what no library of the fast path would call, and would take a seventh of the time.
 bool surveyed(const GemmVersion& version) { return version.version != "eigen"; }
 
+std::vector<std::pair<std::string, std::string>> product_cells(std::string_view type, std::string_view version, const KernelCase& kernel, double working_set) {
+  return {{"dtype", dtype_of(type)}, {"weight_dtype", dtype_of(type)}, {"version", std::string(version)},
+          {"m", text(kernel.sizes[0].second)}, {"n", text(kernel.sizes[1].second)}, {"k", text(kernel.sizes[2].second)}, {"working_set_bytes", text(working_set)}};
+}
+
 void add_products(std::vector<SurveyCase>& cases, int threads, bool quick) {
   for (const GemmVersion& version : gemm_versions()) {
     if (!surveyed(version)) continue;
     for (const ProductSize& size : product_sizes(quick ? 45 : 90)) {
       SurveyCase row{.kind = "gemm", .cells = {}, .kernel = gemm_case(version.type, version.version, size.m, size.n, size.k, threads)};
-      row.cells = {{"dtype", dtype_of(version.type)}, {"weight_dtype", dtype_of(version.type)}, {"version", std::string(version.version)}};
-      for (const auto& [name, extent] : row.kernel.sizes) row.cells.emplace_back(name, text(extent));
+      row.cells = product_cells(version.type, version.version, row.kernel, row.kernel.working_set);
       cases.push_back(std::move(row));
     }
   }
 }
 
-/// Few rows against weights that no cache holds, as when decoding: the sizes above have hardly any of these.
+/// Few rows against weights from main memory, as when a model generates: other layers' were there in between. The products
+/// above come back to theirs at once, and find part of 60 MB in a cache of 32.
 void add_streamed_products(std::vector<SurveyCase>& cases, int threads, bool quick) {
-  constexpr double least = 4e7, most = 1.4e8;  // B
+  constexpr double least = 1e6, most = 7e7, all = 5e8;  // B
   Draw draw;
-  for (int i = 0; i < (quick ? 6 : 12); ++i) {
+  for (int i = 0; i < (quick ? 8 : 16); ++i) {
     const std::size_t m = i % 3 == 0 ? draw.whole(2, 17) : 1, k = draw.whole(512, 8192, 64);
-    const std::size_t n = static_cast<std::size_t>(draw.between(least, most) / 4 / static_cast<double>(k)) / 16 * 16;
-    SurveyCase row{.kind = "gemm", .cells = {}, .kernel = gemm_case("f32", "onednn_packed", m, n, k, threads)};
-    row.cells = {{"dtype", "fp32"}, {"weight_dtype", "fp32"}, {"version", "onednn_packed"}};
-    for (const auto& [name, extent] : row.kernel.sizes) row.cells.emplace_back(name, text(extent));
+    const std::size_t n = std::max<std::size_t>(1, static_cast<std::size_t>(draw.between(least, most) / 4 / static_cast<double>(k)) / 16) * 16;
+    SurveyCase row{.kind = "gemm", .cells = {}, .kernel = streamed_gemm_case(m, n, k, all, threads)};
+    row.cells = product_cells("f32", "onednn_packed", row.kernel, row.kernel.working_set);
     cases.push_back(std::move(row));
   }
 }
@@ -83,7 +87,7 @@ void add_vector_products(std::vector<SurveyCase>& cases, int threads, bool quick
       SurveyCase row{.kind = "gemm", .cells = {}, .kernel = gemv_case(version.type, version.version, n, k, threads)};
       const bool integer = version.version.ends_with("_dot");  // x is rounded to 8 bits first
       row.cells = {{"dtype", integer ? "int8" : "fp32"}, {"weight_dtype", dtype_of(version.type)}, {"version", fmt::format("{}_gemv", version.version)},
-                   {"m", "1"}, {"n", text(static_cast<double>(n))}, {"k", text(static_cast<double>(k))}};
+                   {"m", "1"}, {"n", text(static_cast<double>(n))}, {"k", text(static_cast<double>(k))}, {"working_set_bytes", text(row.kernel.working_set)}};
       cases.push_back(std::move(row));
     }
   }
@@ -147,6 +151,15 @@ HeadShape draw_heads(Draw& draw) {
   return {.batch = 1, .heads = kv_heads * group, .kv_heads = kv_heads, .head_dim = draw.whole(1, 3) * 64};
 }
 
+/// 1, 2, 4 ... of which few are the largest.
+std::size_t draw_power(Draw& draw, std::size_t choices) { return std::size_t{1} << (draw.whole(1, static_cast<double>(choices) + 1) - 1); }
+
+/// From a KV head for each query head to one for sixteen, and groups that are no power of two.
+HeadShape draw_decoding_heads(Draw& draw) {
+  const std::size_t kv_heads = draw_power(draw, 5), group = draw.whole(1, 17);
+  return {.batch = draw_power(draw, 4), .heads = kv_heads * group, .kv_heads = kv_heads, .head_dim = draw.whole(1, 5) * 64};
+}
+
 std::vector<std::pair<std::string, std::string>> attention_cells(const HeadShape& shape, std::string_view length, double tokens) {
   return {{"batch_size", text(static_cast<double>(shape.batch))}, {std::string(length), text(tokens)}, {"num_heads", text(static_cast<double>(shape.heads))},
           {"num_key_value_heads", text(static_cast<double>(shape.kv_heads))}, {"head_dim", text(static_cast<double>(shape.head_dim))},
@@ -164,11 +177,16 @@ void add_attention(std::vector<SurveyCase>& cases, int threads, bool quick) {
     cases.push_back({"attention_prefill", attention_cells(shape, "isl", static_cast<double>(tokens)), attended(shape, tokens, tokens, threads)});
     ++prefill;
   }
-  for (std::size_t decode = 0; decode < count; ++decode) {
-    HeadShape shape = draw_heads(draw);
-    shape.batch = std::size_t{1} << draw.whole(1, 4);
-    const std::size_t keys = draw.whole(16, 8192);
-    if (static_cast<double>(shape.batch * keys * shape.kv_heads * shape.head_dim) > 2e7) shape.batch = 1;
+}
+
+void add_decoding(std::vector<SurveyCase>& cases, int threads, bool quick) {
+  constexpr double most_cache = 2e7, most_products = 1e8;  // elements of keys; multiply-adds of scores
+  Draw draw;
+  for (int i = 0; i < (quick ? 32 : 60); ++i) {
+    HeadShape shape = draw_decoding_heads(draw);
+    std::size_t keys = draw.whole(16, 8192);
+    if (static_cast<double>(shape.batch * keys * shape.kv_heads * shape.head_dim) > most_cache) shape.batch = 1;
+    keys = std::min(keys, static_cast<std::size_t>(most_products / static_cast<double>(shape.batch * shape.heads * shape.head_dim)));
     cases.push_back({"attention_decode", attention_cells(shape, "kv_tokens", static_cast<double>(keys)), attended(shape, 1, keys, threads)});
   }
 }
@@ -199,7 +217,7 @@ std::vector<ProductSize> product_sizes(std::size_t count) {
 
 std::vector<SurveyCase> survey_cases(int threads, bool quick) {
   std::vector<SurveyCase> cases;
-  for (const auto add : {add_products, add_streamed_products, add_vector_products, add_rows, add_attention, add_experts}) add(cases, threads, quick);
+  for (const auto add : {add_products, add_streamed_products, add_vector_products, add_rows, add_attention, add_decoding, add_experts}) add(cases, threads, quick);
   return cases;
 }
 

@@ -77,15 +77,6 @@ Measurement read_row(const CsvTable& table, const CsvRow& row, const RowKind& ki
   return m;
 }
 
-/// Where the cell of a column begins in its line, if no cell before it is quoted; else the line.
-Position position_of(const CsvTable& table, const CsvRow& row, std::size_t column) {
-  Position at = table.at(row);
-  const std::vector<std::string> before(row.cells.begin(), row.cells.begin() + static_cast<std::ptrdiff_t>(column));
-  const std::string text = csv_line(before);
-  if (column > 0 && text.find('"') == text.npos) at.column = static_cast<int>(text.size()) + 2;
-  return at;
-}
-
 /// Kernels that only their library, driver or code path tells apart get these into their names.
 void tell_apart(std::vector<Measurement>& measurements) {
   std::map<std::string, int> uses;
@@ -109,7 +100,7 @@ std::string to_csv(const std::vector<Measurement>& measurements, const std::stri
     std::vector<std::string> cells{device, m.kernel, dtype_of(m.type)};
     for (const std::string& dimension : sizes) cells.push_back(size_of(m, dimension));
     for (std::string cell : {fmt::format("{:.6g}", 1e6 * median_seconds(m)), m.version, m.library, m.selected, fmt::format("{}", m.threads), shortest(m.flops), shortest(m.bytes), m.anchor,
-                             has_reference(m) ? fmt::format("{:.4f}", median_efficiency(m)) : "", fmt::format("{}", m.clean.size())})
+                             has_reference(m) ? fmt::format("{:.4f}", efficiency_of(m)) : "", fmt::format("{}", m.clean.size())})
       cells.push_back(std::move(cell));
     text += csv_line(cells) + "\n";
   }
@@ -124,7 +115,7 @@ Result<FedRows> read_rows(const CsvTable& table, const KindOfRow& kind_of) {
   for (const CsvRow& row : table.rows) {
     const auto us = number_in(row.cells[*measured]);
     if (!us || !(*us >= 1e-6) || !(*us <= 1e12))
-      return fail(Diagnostic{position_of(table, row, *measured), fmt::format("measured_us '{}' is not a positive number", excerpt(row.cells[*measured])), "a time in microseconds"});
+      return fail(Diagnostic{table.at(row, *measured), fmt::format("measured_us '{}' is not a positive number", excerpt(row.cells[*measured])), "a time in microseconds"});
     Measurement one = read_row(table, row, kind_of(row));
     const auto [known, fresh] = index.try_emplace(fmt::format("{}\n{}\n{}", one.name, one.library, one.selected), fed.measurements.size());
     if (fresh) fed.measurements.push_back(std::move(one));
@@ -136,9 +127,13 @@ Result<FedRows> read_rows(const CsvTable& table, const KindOfRow& kind_of) {
   return fed;
 }
 
-Result<std::vector<Measurement>> from_csv(const std::string& text, const std::string& file) {
-  const auto table = parse_csv(text, file);
+Result<std::vector<Measurement>> from_csv(const std::string& text, const std::string& file, const std::string& device) {
+  auto table = parse_csv(text, file);
   if (!table) return fail(table.error());
+  if (!device.empty() && !table->column("device")) {
+    table->header.emplace_back("device");
+    for (CsvRow& row : table->rows) row.cells.push_back(device);
+  }
   std::string stem = file.substr(file.rfind('/') + 1);
   stem = stem.substr(0, stem.find('.'));
   const auto op = table->column("op");

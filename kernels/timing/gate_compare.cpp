@@ -33,8 +33,6 @@ struct Subject {
   }
 };
 
-std::string percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
-
 bool is_enough(const std::optional<Measurement>& m) { return m && std::ssize(m->clean) >= least_clean; }
 bool is_enough(const Turn& turn) { return is_enough(turn.before) && is_enough(turn.now); }
 
@@ -167,8 +165,8 @@ std::string sentence(const Subject& s, const Verdict& v) {
 Verdict verdict_of(const Subject& s) {
   const auto before = s.side(&Turn::before), now = s.side(&Turn::now);
   Verdict verdict{.outcome = s.finding.outcome, .measurement = pooled(now.empty() ? before : now)};
-  verdict.efficiency = median_efficiency(verdict.measurement);
-  verdict.baseline = now.empty() ? 0 : median(efficiencies_of(pooled(before)));
+  verdict.efficiency = efficiency_of(verdict.measurement);
+  verdict.baseline = now.empty() ? 0 : efficiency_of(pooled(before));
   verdict.minimum = s.minimum;
   verdict.against_baseline = s.finding.against_baseline;
   verdict.processes = static_cast<int>(now.size());
@@ -176,10 +174,16 @@ Verdict verdict_of(const Subject& s) {
   return verdict;
 }
 
+/// With a filter not all names are known: then what fits none of those measured is only said.
 Result<void> check_minima_of(Turns& turns, const GateOptions& options) {
   std::vector<std::string> names;
   for (const Subject& subject : turns.subjects()) names.push_back(subject.name);
-  return check_minima(options.minimum, names);
+  if (options.filter.empty()) return check_minima(options.minimum, names);
+  for (const auto& minimum : options.minimum) {
+    const auto fits = check_minima({minimum}, names);
+    if (!fits && options.progress) options.progress(fmt::format("{}; names with '{}' are measured", fits.error().front().message, options.filter));
+  }
+  return {};
 }
 
 }  // namespace
@@ -192,7 +196,7 @@ Result<GateReport> run_comparison(const Measure& before, const Measure& now, con
   for (int round = 0; round < rounds; ++round) {
     say(fmt::format("old and new build by turns: {} of {}", round + 1, rounds));
     auto done = turns.take();
-    if (done && round == 0 && options.filter.empty()) done = check_minima_of(turns, options);
+    if (done && round == 0) done = check_minima_of(turns, options);
     if (!done) return fail(std::move(done.error()));
   }
   turns.judge_all();

@@ -27,8 +27,6 @@ struct Subject {
   bool unconfirmed = false;  ///< looked slower, and no later process was measurable
 };
 
-std::string percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
-
 std::string sentence(const Subject& s, const GateOptions& options) {
   const auto slower = [](const Comparison& c) { return fmt::format("{} slower", percent(c.slowdown)); };
   const Comparison &base = s.finding.against_baseline, &best = s.finding.against_best;
@@ -38,7 +36,7 @@ std::string sentence(const Subject& s, const GateOptions& options) {
     case Outcome::drifted:
       return fmt::format("{} than the best of the last {} (limit {}), processes: {}", slower(best), options.limits.history, percent(best.limit), s.processes.size());
     case Outcome::below_minimum:
-      return fmt::format("{} of {}, below the minimum of {}", percent(median_efficiency(s.now)), s.now.anchor.empty() ? "the reference" : s.now.anchor, percent(s.standard.minimum));
+      return fmt::format("{} of {}, below the minimum of {}", percent(efficiency_of(s.now)), s.now.anchor.empty() ? "the reference" : s.now.anchor, percent(s.standard.minimum));
     case Outcome::unmeasured:
       if (!s.now.problem.empty()) return s.now.problem;
       if (s.unconfirmed) return fmt::format("{} (limit {}), but no fresh process could be measured to confirm it", slower(base.worse ? base : best), percent((base.worse ? base : best).limit));
@@ -253,7 +251,7 @@ class Rule {
         const Finding finding = judge(m, s.standard, options_.limits);
         if (finding.outcome == Outcome::unmeasured) return;
         std::erase(accused, &s);
-        if (!is_failure(finding.outcome) || median_speed(m, s.pace) > median_speed(s.now, s.pace)) s.finding = finding, s.now = std::move(m);
+        if (!is_failure(finding.outcome) || speed_of(m, s.pace) > speed_of(s.now, s.pace)) s.finding = finding, s.now = std::move(m);
       });
       if (!done) return done;
     }
@@ -294,8 +292,8 @@ class Rule {
   Verdict verdict_of(Subject& s) const {
     return {.outcome = s.finding.outcome,
             .measurement = s.now,
-            .efficiency = median_efficiency(s.now),
-            .baseline = s.baseline ? median_efficiency(s.baseline->measurement) : 0,
+            .efficiency = efficiency_of(s.now),
+            .baseline = s.baseline ? efficiency_of(s.baseline->measurement) : 0,
             .minimum = s.standard.minimum,
             .against_baseline = s.finding.against_baseline,
             .against_best = s.finding.against_best,

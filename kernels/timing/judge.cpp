@@ -1,5 +1,7 @@
 #include "kernels/timing/judge.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -19,21 +21,21 @@ bool is_noisy(const Limits& limits, bool memory, double spread) {
   return limits.spreads * spread > limits.widest * (memory ? limits.memory : limits.compute);
 }
 
-Comparison compare(std::span<const double> before, std::span<const double> now, double limit, double chance) {
+Comparison compare(const Measurement& before, const Measurement& now, Pace pace, double limit, double chance) {
   Comparison result{.limit = limit};
-  const double then = median(before), here = median(now);
+  const double then = speed_of(before, pace), here = speed_of(now, pace);
   if (then <= 0 || here <= 0) return result;
   result.slowdown = then / here - 1;
-  result.chance = smaller_by_chance(before, now);
-  const bool testable = std::ssize(before) >= least_clean && std::ssize(now) >= least_clean;
+  result.chance = smaller_by_chance(calm_speeds_of(before, pace), calm_speeds_of(now, pace));
+  const bool testable = std::ssize(before.clean) >= least_clean && std::ssize(now.clean) >= least_clean;
   result.worse = result.slowdown > limit && (!testable || result.chance < chance);
   return result;
 }
 
 Comparison compare(const Measurement& before, const Measurement& now, double limit, double chance) {
-  Comparison milder = compare(speeds_of(before, Pace::anchor), speeds_of(now, Pace::anchor), limit, chance);
+  Comparison milder = compare(before, now, Pace::anchor, limit, chance);
   if (!has_clock(before) || !has_clock(now)) return milder;
-  const Comparison other = compare(speeds_of(before, Pace::clock), speeds_of(now, Pace::clock), limit, chance);
+  const Comparison other = compare(before, now, Pace::clock, limit, chance);
   const bool worse = milder.worse && other.worse;
   if (other.slowdown < milder.slowdown) milder = other;
   milder.worse = worse;
@@ -44,6 +46,8 @@ std::string_view to_string(Outcome outcome) {
   static constexpr std::array<std::string_view, 8> names{"passed", "improved", "recorded", "unmeasured", "noisy", "regressed", "below_minimum", "drifted"};
   return names[static_cast<std::size_t>(outcome)];
 }
+
+std::string percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
 
 bool is_failure(Outcome outcome) {
   return outcome == Outcome::regressed || outcome == Outcome::below_minimum || outcome == Outcome::drifted;
@@ -62,7 +66,7 @@ Finding judge(const Measurement& now, const Standard& standard, const Limits& li
   finding.against_baseline = compare(standard.baseline, now, limit, limits.chance);
   finding.against_best = compare(standard.best, now, limit + limits.drift, limits.chance);
   const bool testable = std::ssize(efficiencies) >= least_clean;
-  const bool below = standard.minimum > 0 && median(efficiencies) < standard.minimum && (!testable || below_by_chance(efficiencies, standard.minimum) < limits.chance);
+  const bool below = standard.minimum > 0 && efficiency_of(now) < standard.minimum && (!testable || below_by_chance(efficiencies, standard.minimum) < limits.chance);
   if (finding.against_baseline.worse) finding.outcome = Outcome::regressed;
   else if (below) finding.outcome = Outcome::below_minimum;
   else if (finding.against_best.worse) finding.outcome = Outcome::drifted;
@@ -71,10 +75,11 @@ Finding judge(const Measurement& now, const Standard& standard, const Limits& li
 }
 
 double spread_of(std::span<const Measurement> processes, Pace pace) {
-  const double all = median_speed(pooled(processes), pace);
-  if (!(all > 0) || processes.size() < 2) return 0;
-  std::vector<double> squares;
-  for (const Measurement& one : processes) squares.push_back(std::pow(median_speed(one, pace) / all - 1, 2));
+  std::vector<double> speeds, squares;
+  for (const Measurement& one : processes) speeds.push_back(speed_of(one, pace));
+  const double middle = median(speeds);
+  if (!(middle > 0) || speeds.size() < 2) return 0;
+  for (const double speed : speeds) squares.push_back(std::pow(speed / middle - 1, 2));
   constexpr std::size_t enough = 4;
   double share = 1;
   if (squares.size() >= enough) {
@@ -89,12 +94,12 @@ Pace steadier_pace(std::span<const Measurement> processes) {
   return clock ? Pace::clock : Pace::anchor;
 }
 
-double noise_of(std::span<const double> medians) {
+double noise_of(std::span<const double> speeds) {
   constexpr double median_step = 0.954;  // sqrt(2) times the 0.75 quantile of the normal distribution
-  const double middle = median(medians);
-  if (medians.size() < 4 || !(middle > 0)) return 0;
+  const double middle = median(speeds);
+  if (speeds.size() < 4 || !(middle > 0)) return 0;
   std::vector<double> steps;
-  for (std::size_t i = 1; i < medians.size(); ++i) steps.push_back(std::abs(medians[i] - medians[i - 1]) / middle);
+  for (std::size_t i = 1; i < speeds.size(); ++i) steps.push_back(std::abs(speeds[i] - speeds[i - 1]) / middle);
   return median(steps) / median_step;
 }
 
@@ -102,11 +107,14 @@ double noise_of(std::span<const double> medians) {
 Measurement pooled(std::span<const Measurement> processes) {
   if (processes.empty()) return {};
   Measurement all = processes.front();
+  int process = 0;
+  for (Round& round : all.clean) round.process = process;
   for (const Measurement& one : processes.subspan(1)) {
+    ++process;
     all.sampled += one.sampled;
     const double scale = one.anchor_work > 0 ? all.anchor_work / one.anchor_work : 1;
     const double clock_scale = one.clock_work > 0 ? all.clock_work / one.clock_work : 1;
-    for (const Round& round : one.clean) all.clean.push_back({round.seconds, scale * round.anchor_seconds, clock_scale * round.clock_seconds});
+    for (const Round& round : one.clean) all.clean.push_back({round.seconds, scale * round.anchor_seconds, clock_scale * round.clock_seconds, process});
   }
   return all;
 }

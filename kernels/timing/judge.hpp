@@ -26,20 +26,22 @@ double limit_of(const Limits& limits, bool memory, double spread);
 /// Processes that differ so much are no baseline: the limit would have to be wider than it may be.
 bool is_noisy(const Limits& limits, bool memory, double spread);
 
-/// Two sets of speeds. Slowdown 0.10: 10 % more time for the same work, at the pace of the day.
+/// Two measurements. Slowdown 0.10: 10 % more time for the same work, at the pace of the day.
 struct Comparison {
   double slowdown = 0;
   double limit = 0;
   double chance = 1;  ///< of as small speeds by luck
   bool worse = false;
 };
-Comparison compare(std::span<const double> before, std::span<const double> now, double limit, double chance);
+/// By one pace: the effect on speeds, the chance by the calm samples. Fewer than `least_clean` samples: no test.
+Comparison compare(const Measurement& before, const Measurement& now, Pace pace, double limit, double chance);
 /// By every pace that both have, and the milder one is said: what made a kernel slower shows by its anchor and by the clock;
 /// where only one of them moved, it is the anchor, or the caches that the anchor shares with others.
 Comparison compare(const Measurement& before, const Measurement& now, double limit, double chance);
 
 enum class Outcome { passed, improved, recorded, unmeasured, noisy, regressed, below_minimum, drifted };
 std::string_view to_string(Outcome outcome);
+std::string percent(double share);    ///< "3.0 %", as verdicts say it
 bool is_failure(Outcome outcome);     ///< exit 1
 bool is_unmeasured(Outcome outcome);  ///< exit 5
 
@@ -60,16 +62,16 @@ struct Finding {
 /// unless the minimum is missed.
 Finding judge(const Measurement& now, const Standard& standard, const Limits& limits);
 
-/// Standard deviation of the medians of fresh processes around that of all their rounds, relative to it: the A/A spread. Of four
+/// Standard deviation of the speeds of fresh processes around their middle, relative to it: the A/A spread. Of four
 /// or more the furthest is left out (and the rest scaled up to what normal values would have had): one process that met a
 /// neighbour's burst does not decide it, for a verdict takes three.
 double spread_of(std::span<const Measurement> processes, Pace pace);
 /// The pace by which they agree better.
 Pace steadier_pace(std::span<const Measurement> processes);
 
-/// How much medians of the same code vary from run to run, by a series of them, relative to their middle: the median step
+/// How much speeds of the same code vary from run to run, by a series of them, relative to their middle: the median step
 /// between neighbours over 0.954 (that of normal values of deviation 1), which a slow drift hardly moves. 0 of fewer than 4.
-double noise_of(std::span<const double> medians);
+double noise_of(std::span<const double> speeds);
 
 /// All their clean rounds as one measurement.
 Measurement pooled(std::span<const Measurement> processes);

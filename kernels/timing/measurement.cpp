@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <span>
+
 #include "kernels/timing/statistics.hpp"
 
 namespace gambrel::kernels {
@@ -62,38 +64,87 @@ Result<Measurement> read_one(const Node& node) {
 
 }  // namespace
 
-std::vector<double> seconds_of(const Measurement& measurement) {
+namespace {
+
+std::vector<double> seconds_of(std::span<const Round> rounds) {
   std::vector<double> seconds;
-  for (const Round& round : measurement.clean) seconds.push_back(round.seconds);
+  for (const Round& round : rounds) seconds.push_back(round.seconds);
   return seconds;
 }
+
+/// The rounds of each process.
+std::vector<std::span<const Round>> processes_of(const Measurement& m) {
+  std::vector<std::span<const Round>> processes;
+  const std::span<const Round> all(m.clean);
+  for (std::size_t first = 0, last = 0; first < all.size(); first = last) {
+    while (last < all.size() && all[last].process == all[first].process) ++last;
+    processes.push_back(all.subspan(first, last - first));
+  }
+  return processes;
+}
+
+}  // namespace
+
+std::vector<double> seconds_of(const Measurement& measurement) { return seconds_of(measurement.clean); }
 
 double median_seconds(const Measurement& measurement) { return median(seconds_of(measurement)); }
 
 bool has_reference(const Measurement& m) { return (m.memory ? m.bytes : m.flops) > 0 && m.anchor_work > 0; }
 
-std::vector<double> efficiencies_of(const Measurement& m) {
-  const double share = has_reference(m) ? (m.memory ? m.bytes : m.flops) / m.anchor_work : 1;
-  std::vector<double> efficiencies;
-  for (const Round& round : m.clean)
-    efficiencies.push_back(share * (round.anchor_seconds > 0 ? round.anchor_seconds : 1) / round.seconds);
-  return efficiencies;
-}
-
-double median_efficiency(const Measurement& measurement) { return median(efficiencies_of(measurement)); }
-
 std::string_view to_string(Pace pace) { return pace == Pace::clock ? "clock" : "anchor"; }
 
 bool has_clock(const Measurement& measurement) { return measurement.clock_work > 0; }
 
-std::vector<double> speeds_of(const Measurement& m, Pace pace) {
-  if (pace == Pace::anchor || !has_clock(m)) return efficiencies_of(m);
+namespace {
+
+/// Seconds of the anchor or the clock beside a sample; 1 where there was none.
+double pace_of(const Measurement& m, const Round& round, Pace pace) {
+  const double seconds = pace == Pace::clock && has_clock(m) ? round.clock_seconds : round.anchor_seconds;
+  return seconds > 0 ? seconds : 1;
+}
+
+std::vector<double> paces_of(const Measurement& m, std::span<const Round> rounds, Pace pace) {
+  std::vector<double> seconds;
+  for (const Round& round : rounds) seconds.push_back(pace_of(m, round, pace));
+  return seconds;
+}
+
+/// What makes a speed of a pace's seconds over the kernel's.
+double work_in_pace(const Measurement& m, Pace pace) {
+  if (pace == Pace::clock && has_clock(m)) return 1 / m.clock_work;
+  return has_reference(m) ? (m.memory ? m.bytes : m.flops) / m.anchor_work : 1;
+}
+
+}  // namespace
+
+double efficiency_of(const Measurement& measurement) { return speed_of(measurement, Pace::anchor); }
+
+std::vector<double> efficiencies_of(const Measurement& m) {
+  std::vector<double> efficiencies;
+  for (const Round& round : m.clean) efficiencies.push_back(work_in_pace(m, Pace::anchor) * pace_of(m, round, Pace::anchor) / round.seconds);
+  return efficiencies;
+}
+
+double speed_of(const Measurement& m, Pace pace) {
   std::vector<double> speeds;
-  for (const Round& round : m.clean) speeds.push_back(round.clock_seconds / (m.clock_work * round.seconds));
+  for (const auto process : processes_of(m)) speeds.push_back(work_in_pace(m, pace) * undisturbed(paces_of(m, process, pace)) / undisturbed(seconds_of(process)));
+  return median(speeds);
+}
+
+std::vector<double> calm_speeds_of(const Measurement& m, Pace pace) {
+  std::vector<double> speeds;
+  for (const auto process : processes_of(m)) {
+    const double middle = median(paces_of(m, process, pace));
+    for (const Round& round : process)
+      if (const double here = pace_of(m, round, pace); here <= middle) speeds.push_back(work_in_pace(m, pace) * here / round.seconds);
+  }
   return speeds;
 }
 
-double median_speed(const Measurement& measurement, Pace pace) { return median(speeds_of(measurement, pace)); }
+bool is_settled(const Measurement& m) {
+  constexpr int enough = 12;
+  return undisturbed_count(seconds_of(m)) >= enough && undisturbed_count(paces_of(m, m.clean, Pace::anchor)) >= enough;
+}
 
 Node to_node(const std::vector<Measurement>& measurements) {
   Node root = Node::mapping();

@@ -8,22 +8,15 @@
 #include <new>
 
 namespace gambrel::kernels {
-namespace {
-
-constexpr std::size_t huge = std::size_t{2} << 20;
-
-std::size_t rounded(std::size_t bytes) { return (bytes + huge - 1) / huge * huge; }
-
-}  // namespace
 
 void* allocate_pages(std::size_t bytes) {
-  const std::size_t size = rounded(bytes == 0 ? 1 : bytes);
-  void* const mapped = mmap(nullptr, size + huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const std::size_t size = whole_pages(bytes);
+  void* const mapped = mmap(nullptr, size + huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) throw std::bad_alloc();
   char* const begin = static_cast<char*>(mapped);
-  const std::size_t skipped = (huge - reinterpret_cast<std::uintptr_t>(begin) % huge) % huge;
+  const std::size_t skipped = (huge_page - reinterpret_cast<std::uintptr_t>(begin) % huge_page) % huge_page;
   if (skipped > 0) munmap(begin, skipped);
-  if (skipped < huge) munmap(begin + skipped + size, huge - skipped);
+  if (skipped < huge_page) munmap(begin + skipped + size, huge_page - skipped);
 #ifdef MADV_HUGEPAGE
   madvise(begin + skipped, size, MADV_HUGEPAGE);
 #endif
@@ -31,6 +24,6 @@ void* allocate_pages(std::size_t bytes) {
   return begin + skipped;
 }
 
-void PageFree::operator()(void* memory) const { munmap(memory, rounded(bytes == 0 ? 1 : bytes)); }
+void PageFree::operator()(void* memory) const { munmap(memory, whole_pages(bytes)); }
 
 }  // namespace gambrel::kernels

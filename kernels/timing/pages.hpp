@@ -1,10 +1,16 @@
 // Memory for what is timed: aligned to 2 MiB and in pages of that size where the system gives them.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 
 namespace gambrel::kernels {
+
+inline constexpr std::size_t huge_page = std::size_t{2} << 20;
+
+/// Bytes of whole huge pages, one at the least.
+constexpr std::size_t whole_pages(std::size_t bytes) { return (std::max<std::size_t>(bytes, 1) + huge_page - 1) / huge_page * huge_page; }
 
 struct PageFree {
   std::size_t bytes = 0;

@@ -13,6 +13,14 @@ constexpr int samples_a_visit = 6;
 
 }  // namespace
 
+double clock_near(std::span<const ClockReading> readings, double when) {
+  constexpr double near_s = 1;
+  double fastest = 0;
+  for (const ClockReading& one : readings)
+    if (std::abs(one.when - when) <= near_s) fastest = std::max(fastest, one.rate);
+  return fastest;
+}
+
 PeakWatch::PeakWatch(const std::vector<Watched>& peaks) {
   for (const Watched& peak : peaks) {
     One one{.of = peak, .anchor = timed_anchor(peak.anchor, 1, peak.bytes), .calls = 1, .seconds = {}, .visits = {}};
@@ -35,23 +43,14 @@ double PeakWatch::visit() {
   return clock;
 }
 
-/// The fastest within a second: a visit may have been disturbed as a whole, but the clock wanders slowly.
-double PeakWatch::clock_near(std::size_t visit) const {
-  constexpr double near_s = 1;
-  double clock = 0;
-  for (const Visit& other : visits_)
-    if (std::abs(other.when - visits_[visit].when) <= near_s) clock = std::max(clock, other.clock);
-  return clock;
-}
-
 std::vector<PeakReading> PeakWatch::readings() const {
   std::vector<PeakReading> readings;
   double fastest = 0;
-  for (const Visit& visit : visits_) fastest = std::max(fastest, visit.clock);
+  for (const ClockReading& visit : visits_) fastest = std::max(fastest, visit.rate);
   for (const One& one : all_) {
     PeakReading reading{.of = one.of, .rate = 0, .samples = static_cast<int>(one.seconds.size())};
     for (std::size_t i = 0; i < one.seconds.size(); ++i)
-      reading.rate = std::max(reading.rate, one.anchor.work / (one.seconds[i] * clock_near(one.visits[i]) / fastest));
+      reading.rate = std::max(reading.rate, one.anchor.work / (one.seconds[i] * clock_near(visits_, visits_[one.visits[i]].when) / fastest));
     readings.push_back(reading);
   }
   return readings;

@@ -1,6 +1,7 @@
 // Peaks taken by turns with something else: what this machine reaches in the very seconds that the other thing runs.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "kernels/timing/sampler.hpp"
@@ -19,6 +20,13 @@ struct PeakReading {
   int samples = 0;  ///< clean ones
 };
 
+/// A look at the clock: when, seconds, and its rate.
+struct ClockReading {
+  double when = 0, rate = 0;
+};
+/// The fastest within a second of `when`: one look may have been disturbed as a whole, but the clock wanders slowly.
+double clock_near(std::span<const ClockReading> readings, double when);
+
 class PeakWatch {
  public:
   /// On one thread; the first of them is the clock, a peak of arithmetic. Throws std::bad_alloc if memory for the working sets is short.
@@ -35,13 +43,8 @@ class PeakWatch {
     std::vector<double> seconds;       ///< of a run, of each clean sample,
     std::vector<std::size_t> visits;   ///< and which visit that was in
   };
-  struct Visit {
-    double when, clock;  ///< seconds; the clock's rate
-  };
-  double clock_near(std::size_t visit) const;
-
   std::vector<One> all_;
-  std::vector<Visit> visits_;
+  std::vector<ClockReading> visits_;
 };
 
 }  // namespace gambrel::kernels

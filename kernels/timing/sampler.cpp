@@ -185,7 +185,8 @@ void Prepared::round() {
 }
 
 bool Prepared::finished(const Sampling& sampling) const {
-  return std::ssize(measurement.clean) >= sampling.rounds || measurement.sampled >= sampling.attempts;
+  const auto clean = std::ssize(measurement.clean);
+  return measurement.sampled >= sampling.attempts || clean >= std::max(sampling.rounds, sampling.most_rounds) || (clean >= sampling.rounds && is_settled(measurement));
 }
 
 double injected_slowdown(std::string_view name) {

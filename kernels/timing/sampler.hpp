@@ -30,8 +30,9 @@ int calls_for(const Timed& timed, double least);
 
 struct Sampling {
   double least_s = 0.5e-3;  ///< of a sample; it stays below 2 ms unless one call does not
-  int rounds = 40;          ///< clean ones to take
-  int attempts = 200;       ///< rounds of one kernel at most, the disturbed ones counted
+  int rounds = 40;          ///< clean ones to take, and
+  int most_rounds = 160;    ///< up to so many until they are settled: while a host's other guests are busy it takes more
+  int attempts = 400;       ///< rounds of one kernel at most, the preempted ones counted
   double warm_s = 5e-3;     ///< of calls before the first sample
   double slowdown = 1;      ///< multiplies a kernel's time by spinning behind it: to try the gate
   /// Seconds that the rounds are spread over at least, by pauses between them: what neighbours do comes in bursts of a

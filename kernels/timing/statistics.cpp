@@ -10,6 +10,8 @@
 namespace gambrel::kernels {
 namespace {
 
+constexpr double near = 1.01;  // times the least: undisturbed
+
 std::vector<double> sorted(std::span<const double> values) {
   std::vector<double> copy(values.begin(), values.end());
   std::ranges::sort(copy);
@@ -47,6 +49,21 @@ Ranks ranks_of_second(std::span<const double> before, std::span<const double> no
 }  // namespace
 
 double median(std::span<const double> values) { return quantile_of_sorted(sorted(values), 0.5); }
+
+int undisturbed_count(std::span<const double> times) {
+  if (times.empty()) return 0;
+  const double most = near * std::ranges::min(times);
+  return static_cast<int>(std::ranges::count_if(times, [&](double time) { return time <= most; }));
+}
+
+double undisturbed(std::span<const double> times) {
+  if (times.empty()) return 0;
+  const double most = near * std::ranges::min(times);
+  double sum = 0;
+  for (const double time : times) sum += time <= most ? time : 0;
+  return sum / undisturbed_count(times);
+}
+
 double quantile(std::span<const double> values, double q) { return quantile_of_sorted(sorted(values), q); }
 
 double relative_spread(std::span<const double> values) {

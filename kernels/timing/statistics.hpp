@@ -9,6 +9,11 @@ namespace gambrel::kernels {
 /// Middle value, the mean of the two middle ones of an even count; 0 of none.
 double median(std::span<const double> values);
 
+/// Times of the same thing, of which disturbances only add to some: the mean of those within 1 % of the least; 0 of none.
+double undisturbed(std::span<const double> times);
+/// How many lie that near the least.
+int undisturbed_count(std::span<const double> times);
+
 /// Share `q` of the values lies below (linear between neighbours); 0 of none.
 double quantile(std::span<const double> values, double q);
 

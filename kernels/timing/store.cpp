@@ -8,7 +8,7 @@ namespace gambrel::kernels {
 namespace {
 
 constexpr std::int32_t store_kind = 0x67626d73;  // "gbms"
-constexpr std::int32_t store_version = 1;
+constexpr std::int32_t store_version = 2;
 
 constexpr std::string_view schema = R"sql(
 CREATE TABLE runs(
@@ -33,7 +33,7 @@ CREATE TABLE measurements(
   memory INTEGER NOT NULL,  -- the anchor moves bytes
   sampled INTEGER NOT NULL,
   clean INTEGER NOT NULL,
-  time_s REAL NOT NULL,  -- medians of the clean samples
+  time_s REAL NOT NULL,  -- the median clean sample; speeds of undisturbed ones
   efficiency REAL NOT NULL,
   clock_speed REAL NOT NULL,  -- calls in the time of one of the clock's FLOPs
   verdict TEXT NOT NULL
@@ -45,6 +45,7 @@ CREATE TABLE samples(
   time_s REAL NOT NULL,
   anchor_time_s REAL NOT NULL,
   clock_time_s REAL NOT NULL,
+  process INTEGER NOT NULL,  -- of several that a baseline is made of
   PRIMARY KEY(measurement, round)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE baselines(
@@ -116,13 +117,13 @@ Result<std::int64_t> MeasurementStore::save(std::int64_t run, const Context& con
                                   ", run, fingerprint, clean, time_s, efficiency, clock_speed, verdict) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
   if (!insert) return failed(insert);
   insert->bind_all(m.name, m.kernel, m.type, m.version, m.library, m.selected, m.anchor, m.flops, m.bytes, m.working_set, m.anchor_work, m.clock_work, m.calls_per_sample, sizes_json(m),
-                   m.threads, m.memory ? 1 : 0, m.sampled, run, fingerprint(context, m), static_cast<std::int64_t>(m.clean.size()), median_seconds(m), median_efficiency(m), median_speed(m, Pace::clock), verdict);
+                   m.threads, m.memory ? 1 : 0, m.sampled, run, fingerprint(context, m), static_cast<std::int64_t>(m.clean.size()), median_seconds(m), efficiency_of(m), speed_of(m, Pace::clock), verdict);
   if (auto done = insert->run(); !done) return failed(done);
   const std::int64_t id = database_.last_row_id();
-  auto sample = database_.prepare("INSERT INTO samples VALUES (?, ?, ?, ?, ?)");
+  auto sample = database_.prepare("INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?)");
   if (!sample) return failed(sample);
   for (std::size_t i = 0; i < m.clean.size(); ++i)
-    if (auto done = sample->bind_all(id, static_cast<std::int64_t>(i), m.clean[i].seconds, m.clean[i].anchor_seconds, m.clean[i].clock_seconds).run(); !done) return failed(done);
+    if (auto done = sample->bind_all(id, static_cast<std::int64_t>(i), m.clean[i].seconds, m.clean[i].anchor_seconds, m.clean[i].clock_seconds, m.clean[i].process).run(); !done) return failed(done);
   if (auto done = transaction->commit(); !done) return failed(done);
   return id;
 }
@@ -172,14 +173,14 @@ Result<Measurement> MeasurementStore::measurement(std::int64_t id) {
   if (!row) return fail(row.error());
   if (!*row) return fail(Diagnostic{{}, "database '" + database_.path() + "': a measurement is missing", "restore it from a copy", Fault::environment});
   Measurement m = read_row(*select);
-  auto samples = database_.prepare("SELECT time_s, anchor_time_s, clock_time_s FROM samples WHERE measurement = ? ORDER BY round");
+  auto samples = database_.prepare("SELECT time_s, anchor_time_s, clock_time_s, process FROM samples WHERE measurement = ? ORDER BY round");
   if (!samples) return failed(samples);
   samples->bind(1, id);
   for (;;) {
     const auto sample = samples->step();
     if (!sample) return fail(sample.error());
     if (!*sample) return m;
-    m.clean.push_back({samples->real(0), samples->real(1), samples->real(2)});
+    m.clean.push_back({samples->real(0), samples->real(1), samples->real(2), static_cast<int>(samples->integer(3))});
   }
 }
 

@@ -63,6 +63,7 @@ std::string to_csv(const std::vector<Measurement>& measurements, const std::stri
 
 /// Measurements from such a file, or from one with at least `measured_us`: each row is one sample without an anchor;
 /// rows with the same other cells are samples of one kernel. Columns that are no numbers become part of the name.
-Result<std::vector<Measurement>> from_csv(const std::string& text, const std::string& file);
+/// `device`: of the rows, if no column says it.
+Result<std::vector<Measurement>> from_csv(const std::string& text, const std::string& file, const std::string& device = "");
 
 }  // namespace gambrel::kernels

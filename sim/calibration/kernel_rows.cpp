@@ -29,7 +29,7 @@ const Columns combine_columns{{"node_num", ""}, {"hidden_size"}, {"num_token"}, 
 /// In the enumeration's order; "" in a list: the column may be absent.
 const std::vector<KindColumns>& kinds() {
   static const std::vector<KindColumns> table{
-      {KernelKind::gemm, {{"dtype"}, {"m"}, {"n"}, {"k"}, {"version", ""}, {"weight_dtype", ""}}},
+      {KernelKind::gemm, {{"dtype"}, {"m"}, {"n"}, {"k"}, {"version", ""}, {"weight_dtype", ""}, {"working_set_bytes", ""}}},
       {KernelKind::attention_prefill, attention_columns},
       {KernelKind::attention_decode, decode_columns},
       {KernelKind::mla_prefill, mla_columns},
@@ -116,6 +116,7 @@ KernelCall CallReader::gemm() {
   if (reader.slots_[5] >= 0) call.stored = type(5);
   if (const std::string_view version = text(4); !version.empty())
     call.measured_as = fmt::format("{}/{}", operand_name(call.activations, call.stored), version);
+  call.between = number(6);
   call.op = models::single_gemm(number(1), number(2), number(3), call.activations, call.stored, out);
   return call;
 }

@@ -21,12 +21,27 @@ for search in exhaustive coordinate_descent; do
 done
 
 "$gambrel" sweep "$sweep" --set "$many" --db whole.sqlite >/dev/null
-"${mpi[@]}" 3 "$gambrel" sweep "$sweep" --set "$many" --db killed.sqlite >/dev/null 2>&1 &
-job=$!
-sleep 1
-kill -9 $job 2>/dev/null || true
-wait $job || true
-sleep 0.5  # ranks notice that mpirun has gone
+
+points() {
+  local count
+  count=$("$gambrel" show "$1" --sql 'SELECT count(*) FROM designs' --format csv 2>/dev/null | tail -n 1) || true
+  echo "${count:-0}"
+}
+
+# Killed once it has written some of its points, and before it has all: else the rerun would prove nothing.
+all=$(points whole.sqlite) kept=0
+for try in 1 2 3 4 5; do
+  rm -f killed.sqlite*
+  "${mpi[@]}" 3 "$gambrel" sweep "$sweep" --set "$many" --db killed.sqlite >/dev/null 2>&1 &
+  job=$!
+  while [ "$(points killed.sqlite)" -eq 0 ] && kill -0 $job 2>/dev/null; do sleep 0.02; done
+  kill -9 $job 2>/dev/null || true
+  wait $job 2>/dev/null || true
+  sleep 0.5  # ranks notice that mpirun has gone
+  kept=$(points killed.sqlite)
+  [ "$kept" -eq 0 ] || [ "$kept" -ge "$all" ] || break
+done
+[ "$kept" -gt 0 ] && [ "$kept" -lt "$all" ] || { echo "no job was killed half-way: $kept of $all points after the last try"; exit 1; }
 "${mpi[@]}" 3 "$gambrel" sweep "$sweep" --set "$many" --db killed.sqlite >/dev/null
 [ "$("$gambrel" show killed.sqlite --hash)" = "$("$gambrel" show whole.sqlite --hash)" ] || { echo "a rerun differs"; exit 1; }
-echo "ranks agree"
+echo "ranks agree; the killed job had $kept of $all points"

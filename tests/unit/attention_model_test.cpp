@@ -205,5 +205,101 @@ TEST_CASE("attention: the soft step of the cache and the overlap of two times") 
   CHECK(overlap(0, 0, 2) == 0);
 }
 
+/// A processor at which nothing takes time but what a test makes slow.
+ChipFigures swift_processor() {
+  ChipFigures chip{.bandwidth = 1e20, .vector_rate = 1e20};
+  chip.peak.fill(1e20);
+  chip.caches = {{{32e3, 1e20}, {1e6, 1e20}, {1e8, 1e20}}};
+  return chip;
+}
+
+/// Seconds of decoding on that processor under usual values but one, less those under another value of it.
+double decode_difference(const models::AttentionShape& shape, double tokens, std::string_view name, double value, double other, const ChipFigures& chip = swift_processor()) {
+  const auto seconds = [&](double of) {
+    auto values = usual_values(cpu_attention_decode_model);
+    REQUIRE(set(cpu_attention_decode_model, values, name, of));
+    KernelCall call = decode_call(shape, tokens, Format::fp32);
+    return cpu_attention_decode_model.predict(call, chip, values);
+  };
+  return seconds(value) - seconds(other);
+}
+
+TEST_CASE("processor's decode: a pass over keys and values serves four, two or one query head") {
+  const auto passes = [&](double group) { return decode_difference(heads_of(group, 1), 1024, "load_efficiency", 1e-20, 1); };
+  const double one = passes(4);
+  CHECK(one == doctest::Approx(1024.0 * 2 * 128 * 4));
+  for (const auto& [group, wanted] : std::vector<std::pair<double, double>>{{3, 2}, {5, 2}, {6, 2}, {7, 3}, {8, 2}, {16, 4}})
+    CHECK_MESSAGE(passes(group) == doctest::Approx(wanted * one), group);
+}
+
+TEST_CASE("processor's decode: a query head goes through blocks of tokens, smaller ones where KV heads are many and wide") {
+  const auto blocks = [&](double heads, double kv_heads, double width, double tokens) {
+    return decode_difference(heads_of(heads, kv_heads, width), tokens, "block_s", 2, 1) / (heads * (0.75 + width / 256));
+  };
+  CHECK(blocks(1, 1, 64, 1024) == doctest::Approx(4));
+  CHECK(blocks(1, 1, 64, 1025) == doctest::Approx(5));
+  CHECK(blocks(4, 1, 256, 1024) == doctest::Approx(16));
+  CHECK(blocks(8, 8, 64, 1024) == doctest::Approx(16));
+  CHECK(blocks(32, 8, 128, 1024) == doctest::Approx(32));
+  CHECK(blocks(16, 16, 256, 1024) == doctest::Approx(64));  // never fewer than 16 tokens
+}
+
+TEST_CASE("processor's decode: values that fill no block of sums cost more, most where rows share sets of the first cache") {
+  ChipFigures chip = swift_processor();
+  chip.caches[0].bandwidth = 1e9;
+  const auto narrow = [&](double heads, double kv_heads, double width) {
+    return decode_difference(heads_of(heads, kv_heads, width), 1024, "narrow_cost", 1e6, 2e-6, chip) / kv_heads / 1e6;
+  };
+  const double alone = 1024 * 64 * 4 / 1e9;
+  CHECK(narrow(1, 1, 128) < 1e-3 * alone);
+  CHECK(narrow(4, 1, 64) < 1e-3 * alone);  // four heads' blocks are 64 wide
+  CHECK(narrow(1, 1, 64) == doctest::Approx(alone).epsilon(0.02));
+  CHECK(narrow(3, 1, 64) == doctest::Approx(2 * alone).epsilon(0.02));  // in both passes
+  CHECK(narrow(5, 1, 64) == doctest::Approx(alone).epsilon(0.02));      // in the pass of the fifth
+  CHECK(narrow(1, 1, 192) == doctest::Approx(alone).epsilon(0.02));
+  CHECK(narrow(16, 16, 64) == doctest::Approx(4 * alone).epsilon(0.02));  // 8 KiB apart
+  CHECK(narrow(7, 7, 64) == doctest::Approx(alone).epsilon(0.02));        // 3.5 KiB, which is odd
+}
+
+TEST_CASE("processor's decode: from main memory, a KV head's only query head waits for what was not fetched ahead") {
+  ChipFigures chip = swift_processor();
+  chip.bandwidth = 1e9;
+  chip.caches[2].capacity = 1e5;
+  const auto values = usual_values(cpu_attention_decode_model);
+  const auto rate = [&](double heads, double tokens) {
+    models::AttentionShape shape = heads_of(heads, 8);
+    shape.batch = 16;
+    const KernelCall call = decode_call(shape, tokens, Format::fp32);
+    return call.op.work.bytes() / cpu_attention_decode_model.predict(call, chip, values);
+  };
+  CHECK(rate(8, 100) == doctest::Approx(0.6 * rate(16, 100)).epsilon(0.02));
+  CHECK(rate(8, 50000) == doctest::Approx(rate(16, 50000)).epsilon(0.02));
+}
+
+TEST_CASE("processor's decode: more tokens or sequences are never faster, nor more query heads that share keys and values") {
+  ChipFigures chip = swift_processor();
+  chip.bandwidth = 3e10, chip.vector_rate = 1e11;
+  chip.peak.fill(1e11);
+  for (std::size_t i = 0; i < 3; ++i) chip.caches[i].bandwidth = 2e11 / static_cast<double>(1 << i);
+  const auto seconds = [&](models::AttentionShape shape, double batch, double tokens) {
+    shape.batch = batch;
+    return usual_seconds(cpu_attention_decode_model, decode_call(shape, tokens, Format::fp32), chip);
+  };
+  for (const double kv_heads : {1.0, 2.0, 8.0, 12.0})
+    for (const double group : {1.0, 2.0, 3.0, 4.0, 7.0})
+      for (const double width : {64.0, 96.0, 128.0, 256.0}) {
+        const auto shape = heads_of(group * kv_heads, kv_heads, width);
+        double before = 0;
+        for (double tokens = 1; tokens < 1e5; tokens = std::ceil(1.1 * tokens)) {
+          const double now = seconds(shape, 1, tokens);
+          CHECK_MESSAGE(now >= before, tokens);
+          before = now;
+        }
+        CHECK(seconds(shape, 2, 300) > seconds(shape, 1, 300));
+        // Not at other widths: four heads take a value of 64 elements whole, two do not.
+        if (std::fmod(width, 128) == 0) CHECK(seconds(heads_of(2 * group * kv_heads, kv_heads, width), 1, 300) > seconds(shape, 1, 300));
+      }
+}
+
 }  // namespace
 }  // namespace gambrel::sim

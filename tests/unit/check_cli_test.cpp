@@ -267,6 +267,23 @@ TEST_CASE("check: typos in names and minima of the suite") {
   CHECK_FALSE(std::filesystem::exists(files.db));  // told before anything is measured
 }
 
+TEST_CASE("check: a minimum behind a filter is fine, one that fits no name of a command or file is not") {
+  const Files files;
+  const std::string benchmarks = files.scratch.write("b.json", R"({"benchmarks": [{"name": "a", "run_type": "iteration", "real_time": 1.0, "cpu_time": 1.0, "time_unit": "ms"}, )"
+                                                              R"({"name": "b", "run_type": "iteration", "real_time": 1.0, "cpu_time": 1.0, "time_unit": "ms"}]})");
+  const std::string hidden = files.scratch.write("hidden.yaml", "min_efficiency: {\"^b$\": 0.000001}\n"), wrong = files.scratch.write("wrong.yaml", "min_efficiency: {\"^c$\": 0.000001}\n");
+  const std::string command = "'cat " + benchmarks + "'", no_kernel = "the minimum for '^c$' fits no kernel";
+  for (const std::string& source : {"--command " + command + " --db " + files.db, "--ab " + command + " " + command}) {
+    const Outcome refused = program("check " + source + " --filter a --min-efficiency " + wrong);
+    CHECK_MESSAGE(refused.code == 2, source);
+    CHECK_MESSAGE(has(refused.err, no_kernel), refused.err);
+    CHECK_MESSAGE(program("check " + source + " --filter a --allow-unmeasured --min-efficiency " + hidden).code == 0, source);
+  }
+  const Outcome fed = files.check(rows(230, 20), "--filter m4096 --min-efficiency " + wrong);
+  CHECK(fed.code == 2);
+  CHECK_MESSAGE(has(fed.err, no_kernel), fed.err);
+}
+
 TEST_CASE("check: wrong usage and files are told apart") {
   const Files files;
   CHECK(program("check --ab only-one").code == 2);
@@ -281,6 +298,9 @@ TEST_CASE("check: wrong usage and files are told apart") {
   CHECK(program("check --from " + files.scratch.write("x.csv", "a,b\n1,2\n")).code == 3);
   CHECK(files.check(rows(1, 1), "--db /no/such/folder/b.sqlite").code != 0);
   CHECK(program("check --command 'exit 3' --db " + files.db).code == 4);
+  const Outcome nowhere = program("measure --filter '^fma/f32' --device h100-sxm");
+  CHECK(nowhere.code == 2);
+  CHECK(has(nowhere.err, "--device means nothing without --csv, --format csv or --import"));
   const Outcome cuda = program("measure --suite cuda");
   CHECK(cuda.code == 4);
   CHECK(has(cuda.err, "cuda"));
@@ -321,5 +341,11 @@ TEST_CASE("measure: import into a store, and out again as a measurement file") {
   CHECK(has(text_of(out), "\nh100-sxm,gemm,bf16,4096,4096,4096,230"));
   CHECK(program("estimate-ops --op gemm --chip h100-sxm " + out).code == 0);
   CHECK(program("check --from " + in + " --chip h100-sxm --db " + files.db).code == 0);  // one store may hold both
+  const Outcome named = program("measure --import " + files.scratch.write("gemm.csv", "m,n,k,measured_us\n8,16,32,5\n") + " --device h100-sxm");
+  CHECK_MESSAGE(has(named.out, "gemm/h100-sxm/m8.n16.k32/1t"), named.out);
+  const Outcome whose = program("measure --import " + in + " --csv " + out);
+  CHECK(whose.code == 2);
+  CHECK(has(whose.err, "--import with --csv or --format csv needs --device"));
+  CHECK(program("measure --import " + in + " --format csv").code == 2);
   CHECK(program("measure --import " + in + " --db " + files.scratch.write("text.sqlite", std::string(3000, 'x'))).code == 4);
 }

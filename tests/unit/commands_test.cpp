@@ -77,12 +77,12 @@ TEST_CASE("an anchor is chosen by what takes longer on this machine") {
   Measurement memory{.flops = 2, .bytes = 12, .clean = {{2.4e-9, 0}}}, compute{.flops = 1000, .bytes = 4, .clean = {{20e-9, 0}}}, time{.clean = {{1e-3, 0}}};
   anchor(memory, speeds);
   CHECK(memory.anchor == "read");
-  CHECK(median_efficiency(memory) == doctest::Approx(0.5));
+  CHECK(efficiency_of(memory) == doctest::Approx(0.5));
   anchor(compute, speeds);
   CHECK(compute.anchor == "fma_f32");
-  CHECK(median_efficiency(compute) == doctest::Approx(0.5));
+  CHECK(efficiency_of(compute) == doctest::Approx(0.5));
   anchor(time, speeds);
-  CHECK(median_efficiency(time) == doctest::Approx(10));  // the time of 1e9 FLOPs over the kernel's
+  CHECK(efficiency_of(time) == doctest::Approx(10));  // the time of 1e9 FLOPs over the kernel's
   anchor(time, {});
   CHECK(time.clean.empty());
 }

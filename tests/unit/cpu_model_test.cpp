@@ -161,4 +161,7 @@ TEST_CASE("cpu rows: version and weights' format are the type; operators keep th
   CHECK(cpu_elementwise_model.type_of(rows[0], {}) == "rotary");
   CHECK(rows[1].op.work.bytes(models::Role::weight) == rows[0].op.work.read_bytes[static_cast<std::size_t>(models::Role::activation)]);
   CHECK(rows[1].between == 1e6);
+  const auto products = calls_of("dtype,m,n,k,working_set_bytes\nfp32,1,64,128,5e8\n", KernelKind::gemm);
+  CHECK(products[0].between == 5e8);
+  CHECK(calls[0].between == 0);
 }

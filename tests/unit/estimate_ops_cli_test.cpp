@@ -322,6 +322,30 @@ TEST_CASE("too few rows are refused, and nothing is written") {
   CHECK_FALSE(std::filesystem::exists(shop.configs + "/calibrations/my-chip.yaml"));
 }
 
+TEST_CASE("rows of another number of threads than a processor has cores are told apart") {
+  const Workshop shop;
+  const auto validated = [&](const std::string& chip, const std::string& threads) {
+    std::string text = "dtype,threads,m,n,k,measured_us\n";
+    for (const char c : threads) text += fmt::format("fp32,{},512,512,512,100\n", c == '1' ? "1" : c == '8' ? "96" : c == 'x' ? "many" : "");
+    return shop.run("validate --chip " + chip + " --op gemm --format json --measurements " + shop.measurements(text));
+  };
+  const Outcome mixed = validated("epyc-9654", "1881 1");  // 96 cores
+  CHECK_MESSAGE(mixed.code == 0, mixed.err);
+  CHECK_MESSAGE(has(mixed.err, "3 rows are left out, for they ran on another number of threads than epyc-9654 has cores, 96"), mixed.err);
+  const auto tree = parse_json(mixed.out, "out.json");
+  REQUIRE(tree.has_value());
+  CHECK(tree->find("rows")->items.size() == 3);
+  const Outcome other = validated("epyc-9654", "11");
+  CHECK(other.code == 3);
+  CHECK_MESSAGE(has(other.err, "mine.csv:3:6: error: no row ran on 96 threads, as many as epyc-9654 has cores: this one ran on 1"), other.err);
+  CHECK(has(other.err, "--threads"));
+  CHECK(has(validated("epyc-9654", "8x").err, "mine.csv:3:6: error: threads 'many' is not a whole number"));
+  CHECK(validated("h100-sxm", "11 ").code == 0);
+  const Outcome unlike = validated("h100-sxm", "118");
+  CHECK(unlike.code == 3);
+  CHECK_MESSAGE(has(unlike.err, "mine.csv:4:6: error: the row ran on 96 threads, the first one (line 2) on 1"), unlike.err);
+}
+
 TEST_CASE("measurements that cannot be used are exit 3 at their line, wrong options exit 2") {
   const Workshop shop;
   const std::string header = std::string(decode_columns) + ",measured_us\n", cells = "8,4096,32,8,128,0,bf16,bf16,";

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "kernels/executor/measure_graph.hpp"
 #include "tests/unit/model_support.hpp"
@@ -47,6 +48,23 @@ TEST_CASE("fast kernels: a Llama gives the references' logits") { check_equal(ll
 TEST_CASE("fast kernels: windows and odd heads fall back, and are still right") {
   check_equal(llama("kind: gqa, heads: 4, kv_heads: 2, head_dim: 16, window: 9"));
   check_equal(llama("kind: gqa, heads: 3, kv_heads: 1, head_dim: 20"));
+}
+
+TEST_CASE("fast kernels: rotary embedding turns in place, of any width") {
+  for (const std::size_t width : {2u, 20u, 64u, 128u}) {
+    const std::size_t heads = 3, half = width / 2, position = 11;
+    std::vector<float> x(heads * width);
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i));
+    std::vector<double> wanted(x.begin(), x.end());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const std::size_t pair = i % half;
+      const double angle = static_cast<double>(position) * std::pow(10000.0, -2.0 * static_cast<double>(pair) / static_cast<double>(width));
+      const bool is_first = i % width < half;
+      wanted[i] = x[i] * std::cos(angle) + (is_first ? -x[i + half] : x[i - half]) * std::sin(angle);
+    }
+    fast_table().rotary(x.data(), position, heads, width, 10000);
+    for (std::size_t i = 0; i < x.size(); ++i) CHECK(x[i] == doctest::Approx(wanted[i]).epsilon(1e-5));
+  }
 }
 
 TEST_CASE("fast kernels: experts with as many rows as come") {

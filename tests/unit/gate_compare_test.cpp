@@ -164,4 +164,9 @@ TEST_CASE("comparison: a minimum holds without a baseline too") {
   const auto typo = run_comparison(old_build.measure(), same.measure(), {.minimum = {{"^gemn", 0.8}}});
   REQUIRE_FALSE(typo);
   CHECK(render(typo.error()).find("did you mean 'gemm'?") != std::string::npos);
+  std::string said;  // behind a filter it may be there
+  const auto say = [&](const std::string& line) { said += line + "\n"; };
+  CHECK(compared(old_build, same, {.filter = "a", .minimum = {{"^gemn", 0.8}, {"^gemm", 0.1}}, .progress = say}).exit_code() == 0);
+  CHECK_MESSAGE(said.find("the minimum for '^gemn' fits no kernel that is measured; names with 'a' are measured\n") != std::string::npos, said);
+  CHECK(said.find("'^gemm'") == std::string::npos);
 }

@@ -4,9 +4,9 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <map>
-#include <string_view>
+#include <string>
+#include <vector>
 
 #include "tests/unit/gate_support.hpp"
 
@@ -67,33 +67,6 @@ const Verdict& verdict(const GateReport& report, const std::string& name) {
 
 }  // namespace
 
-TEST_CASE("judge: limits by kind, at least three spreads, at most twice as wide") {
-  const Limits limits;
-  CHECK(limit_of(limits, false, 0) == 0.03);
-  CHECK(limit_of(limits, true, 0) == 0.10);
-  CHECK(limit_of(limits, false, 0.015) == doctest::Approx(0.045));
-  CHECK(limit_of(limits, false, 0.05) == doctest::Approx(0.06));
-  CHECK_FALSE(is_noisy(limits, false, 0.0199));
-  CHECK(is_noisy(limits, false, 0.0201));
-  CHECK_FALSE(is_noisy(limits, true, 0.066));
-  CHECK(is_noisy(limits, true, 0.067));
-}
-
-TEST_CASE("judge: effect without significance does not fail, nor significance without effect") {
-  const Limits limits;
-  const Standard standard{.baseline = made_up("k", 0.8, 1, 0.3), .best = {}};
-  CHECK(judge(made_up("k", 0.77, 2, 0.3), standard, limits).outcome == Outcome::passed);  // 4 %, lost in 30 % of noise
-  const Standard quiet{.baseline = made_up("k", 0.8, 1, 0.001), .best = {}};
-  const Finding small = judge(made_up("k", 0.784, 2, 0.001), quiet, limits);  // 2 %
-  CHECK(small.outcome == Outcome::passed);
-  CHECK(small.against_baseline.chance < 1e-6);
-  const Finding large = judge(made_up("k", 0.72, 2, 0.001), quiet, limits);
-  CHECK(large.outcome == Outcome::regressed);
-  CHECK(large.against_baseline.slowdown == doctest::Approx(0.8 / 0.72 - 1).epsilon(0.01));
-  CHECK(judge(made_up("k", 0.9, 2, 0.001), quiet, limits).outcome == Outcome::improved);
-  CHECK(judge(made_up("k", 0.5, 2, 0.001, 14), quiet, limits).outcome == Outcome::unmeasured);
-}
-
 TEST_CASE("gate: the first run records, the second compares, and nothing is slower") {
   Machine machine{.efficiency = {{"a", 0.9}, {"b", 0.4}}};
   MeasurementStore db = store();
@@ -149,18 +122,6 @@ TEST_CASE("gate: a memory kernel has to be slower by its anchor and by the clock
   CHECK(slow->verdicts.front().against_baseline.slowdown == doctest::Approx(0.12).epsilon(0.05));
 }
 
-TEST_CASE("judge: the steadier pace is the one by which processes agree") {
-  const auto process = [](unsigned seed, double wander) {
-    Measurement m = made_up("m", 0.3, seed, 0.002);
-    for (Round& round : m.clean) round.anchor_seconds *= wander;
-    return m;
-  };
-  CHECK(steadier_pace(std::vector{process(1, 1.2), process(2, 1)}) == Pace::clock);
-  Measurement none = process(1, 1);
-  none.clock_work = 0;
-  CHECK(steadier_pace(std::vector{none, none}) == Pace::anchor);
-}
-
 TEST_CASE("gate: what varies from run to run widens the limit no further than twice") {
   Machine machine{.efficiency = {{"a", 0.9}}, .noise = 0.001};
   MeasurementStore db = store();
@@ -187,7 +148,7 @@ TEST_CASE("gate: what cannot be measured again is neither confirmed nor acquitte
   };
   const auto unsure = run_gate({"a"}, disturbed, db, at_once());
   CHECK(unsure->exit_code() == 5);
-  CHECK(unsure->verdicts.front().reason.starts_with("50."));
+  CHECK(unsure->verdicts.front().reason.find("no fresh process could be measured to confirm it") != std::string::npos);
   CHECK(process == 4);  // two more were tried
   process = 0, undisturbed = 0;
   const Measure late = [&](const std::vector<std::string>& names) {
@@ -195,15 +156,6 @@ TEST_CASE("gate: what cannot be measured again is neither confirmed nor acquitte
     return machine.measure()(names);
   };
   CHECK(run_gate({"a"}, late, db, at_once())->exit_code() == 1);
-}
-
-TEST_CASE("judge: noise from run to run is no drift") {
-  CHECK(noise_of(std::vector<double>{1, 2, 3}) == 0);
-  CHECK(noise_of(std::vector<double>{1, 1, 1, 1}) == 0);
-  std::vector<double> drifting, noisy;
-  for (int i = 0; i < 10; ++i) drifting.push_back(1 - 0.02 * i), noisy.push_back(i % 2 ? 1.1 : 0.9);
-  CHECK(noise_of(drifting) < 0.025);
-  CHECK(noise_of(noisy) > 0.19);
 }
 
 TEST_CASE("gate: one slow process is not enough") {
@@ -227,14 +179,6 @@ TEST_CASE("gate: too few clean samples are measured again, and then said so") {
   CHECK(gate(machine, db, {.allow_unmeasured = true}).exit_code() == 0);
   machine.rounds = 40;
   CHECK(verdict(gate(machine, db), "a").outcome == Outcome::recorded);  // nothing was recorded before
-}
-
-TEST_CASE("judge: one process that met a burst does not widen the spread, two do") {
-  std::vector<Measurement> processes;
-  for (unsigned seed = 0; seed < 5; ++seed) processes.push_back(made_up("a", seed == 2 ? 0.8 : 0.9, seed, 0.001));
-  CHECK(spread_of(processes, Pace::anchor) < 0.001);
-  processes[4] = made_up("a", 0.8, 9, 0.001);
-  CHECK(spread_of(processes, Pace::anchor) > 0.06);
 }
 
 TEST_CASE("gate: a baseline needs all its processes: one that is disturbed is repeated, one that is missing is said") {
@@ -270,7 +214,7 @@ TEST_CASE("gate: no baseline is made of processes that disagree") {
 }
 
 TEST_CASE("gate: a minimum holds with and without a baseline") {
-  Machine machine{.efficiency = {{"gemm/a", 0.78}, {"gemv/b", 0.3}}};
+  Machine machine{.efficiency = {{"gemm/a", 0.78}, {"gemv/b", 0.3}}, .noise = 0.001};
   MeasurementStore db = store();
   const GateOptions options{.minimum = {{"^gemm", 0.5}, {"^gemm/a", 0.8}}};
   const GateReport first = gate(machine, db, options);
@@ -403,37 +347,4 @@ TEST_CASE("gate: cases are chosen by expression, told apart by name") {
   CHECK_FALSE(gate.matching("("));
   gate.add("poly", 9, 4, Anchor::fma_f32, [] {});
   CHECK_FALSE(gate.matching(""));
-}
-
-TEST_CASE("context: clocks, dates and hosts do not decide; library and code path do") {
-  Context context = this_context();
-  const Measurement m = made_up("a", 0.9, 1);
-  const std::string key = fingerprint(context, m);
-  CHECK(key.size() == 32);
-  CHECK(key == fingerprint(this_context(), m));
-  for (Fact& fact : context) {
-    CHECK(fact.name.find("MHz") == std::string::npos);
-    const std::string was = fact.value;
-    fact.value += "x";
-    CHECK_MESSAGE((fingerprint(context, m) == key) == !fact.decides, fact.name);
-    fact.value = was;
-  }
-  for (auto member : {&Measurement::library, &Measurement::selected, &Measurement::type}) {
-    Measurement other = m;
-    other.*member += "x";
-    CHECK(fingerprint(context, other) != key);
-  }
-  setenv("OPENBLAS_CORETYPE", "Haswell", 1);
-  CHECK(fingerprint(this_context(), m) != key);
-  unsetenv("OPENBLAS_CORETYPE");
-  // What CUDA obeys is nothing to a kernel of the CPU.
-  Measurement on_device = m;
-  on_device.library = "CUDA: a device (GPU), cuBLAS";
-  const std::string device_key = fingerprint(this_context(), on_device);
-  for (const char* variable : {"CUDA_HOME", "CUDA_LAUNCH_BLOCKING"}) {
-    setenv(variable, "1", 1);
-    CHECK(fingerprint(this_context(), m) == key);
-    CHECK((fingerprint(this_context(), on_device) == device_key) == (std::string_view(variable) == "CUDA_HOME"));
-    unsetenv(variable);
-  }
 }

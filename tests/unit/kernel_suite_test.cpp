@@ -55,6 +55,27 @@ TEST_CASE("every kernel equals its reference on two threads") {
   for (const KernelCase& row : one_of_each(2)) check_error(row);
 }
 
+TEST_CASE("RMSNorm of many rows gives what each row gives alone, in place too") {
+  // Columns that end within a vector and within a block, rows that end within a block, one row too long for any, operands beyond the caches.
+  for (const auto& [count, n] : {std::pair<std::size_t, std::size_t>{37, 4099}, {5, 2049}, {19, 211}, {9, 16387}, {2, 70001}, {420, 4096}})
+    for (const char* vectors : {"avx512", "avx2", "scalar"}) {
+      const WithVectors here(vectors);
+      INFO(vectors, " ", count, " rows of ", n);
+      auto x = filled(count * n, 1), gain = filled(n, 2), y = make_pages<float>(count * n);
+      const auto norm = [&, columns = n](const float* from, float* to, std::size_t rows) { own_kernels().rms_norm(from, gain.get(), to, rows, columns, 1e-5f); };
+      norm(x.get(), y.get(), count);
+      for (const std::size_t row : {std::size_t{0}, count / 2, count - 1}) {
+        double squares = 0;
+        std::vector<double> expected(n);
+        for (std::size_t i = 0; i < n; ++i) squares += static_cast<double>(x[row * n + i]) * x[row * n + i];
+        for (std::size_t i = 0; i < n; ++i) expected[i] = x[row * n + i] * gain[i] / std::sqrt(squares / static_cast<double>(n) + 1e-5);
+        CHECK(relative_error(expected, [&, first = row * n](std::size_t i) { return y[first + i]; }) < 1e-6);
+      }
+      norm(x.get(), x.get(), count);
+      CHECK(std::memcmp(x.get(), y.get(), count * n * sizeof(float)) == 0);
+    }
+}
+
 TEST_CASE("attention equals its reference whatever its heads, widths and lengths") {
   for (const char* width : {"avx512", "avx2", "scalar"}) {
     const WithVectors here(width);

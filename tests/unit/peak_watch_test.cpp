@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "kernels/executor/buffer.hpp"
 
@@ -25,6 +26,14 @@ TEST_CASE("a peak watch gives each peak's rate, and the clock's at every visit")
     CHECK(reading.samples <= 18);
     if (reading.samples > 0) CHECK(reading.rate > 1e7);
   }
+}
+
+TEST_CASE("the clock at a moment is the fastest reading within a second of it") {
+  const std::vector<ClockReading> readings{{10, 3}, {10.9, 5}, {11.95, 4}, {20, 9}};
+  CHECK(clock_near(readings, 10) == 5);
+  CHECK(clock_near(readings, 9.8) == 3);
+  CHECK(clock_near(readings, 12.5) == 4);
+  CHECK(clock_near(readings, 15) == 0);
 }
 
 TEST_CASE("blocks are aligned, and a large one is used again") {

@@ -138,6 +138,18 @@ TEST_CASE("execution report: peaks of the run, what they scale, and what no cali
   CHECK(reports::write_execution(report, reports::TextFormat::csv).find("scaled_s,scaled_ratio\n") != std::string::npos);
 }
 
+TEST_CASE("execution report: Markdown holds what the table does, and names do no harm") {
+  reports::ExecutionReport report = made_up_report();
+  report.model = "<m>|*";
+  const std::string text = reports::write_execution(report, reports::TextFormat::markdown);
+  CHECK_MESSAGE(text.starts_with("## r: &lt;m&gt;\\|\\*\n\n- all\n- times: k, the least of 7 runs; predicted for c\n- memory: "), text);
+  CHECK(text.find("\n\n| operator | kind |") != std::string::npos);
+  CHECK(text.find("| total |") != std::string::npos);
+  CHECK(text.find("\n\n- covered by measured kernels: 80.0 % of the time") != std::string::npos);
+  report.predicted.reset(), report.scaled.reset(), report.peaks.clear();
+  CHECK(reports::write_execution(report, reports::TextFormat::markdown).ends_with(" |\n"));
+}
+
 TEST_CASE("execution report: without peaks nothing is scaled") {
   reports::ExecutionReport report = made_up_report();
   report.scaled.reset(), report.peaks.clear();

@@ -52,7 +52,7 @@ KernelCase nothing(std::atomic<int>& count, const std::string& version, int thre
 }
 
 /// Short enough for a test; the figures mean nothing.
-const Sampling quick{.least_s = 1e-5, .rounds = 4, .attempts = 8, .warm_s = 0};
+const Sampling quick{.least_s = 1e-5, .rounds = 4, .most_rounds = 4, .attempts = 8, .warm_s = 0};
 
 }  // namespace
 
@@ -93,10 +93,10 @@ TEST_CASE("sampler: a pair gives times of one call, and nothing from a disturbed
 
 TEST_CASE("sampler: an efficiency is the kernel's rate over the anchor's") {
   const Measurement m = test::made_up("x", 0.8, 1, 0);
-  CHECK(median_efficiency(m) == doctest::Approx(0.8));
+  CHECK(efficiency_of(m) == doctest::Approx(0.8));
   Measurement memory = m;
   memory.memory = true;  // 1e6 B against an anchor of 2e8 B a run
-  CHECK(median_efficiency(memory) == doctest::Approx(0.8 / 100));
+  CHECK(efficiency_of(memory) == doctest::Approx(0.8 / 100));
   Measurement launch = m;
   launch.flops = 0;  // no work to compare: times
   CHECK(efficiencies_of(launch).front() == doctest::Approx(m.clean.front().anchor_seconds / m.clean.front().seconds));
@@ -151,7 +151,26 @@ TEST_CASE("sampler: a device's own events count, and its own reference") {
   const auto measured = sample(std::vector{device}, quick);
   REQUIRE(measured.front().clean.size() == 4);
   CHECK(median_seconds(measured.front()) == doctest::Approx(2e-3));
-  CHECK(median_efficiency(measured.front()) == doctest::Approx(0.5));
+  CHECK(efficiency_of(measured.front()) == doctest::Approx(0.5));
+}
+
+TEST_CASE("sampler: rounds go on until enough of them are undisturbed, to a limit") {
+  const Sampling sampling{.rounds = 40, .most_rounds = 60, .attempts = 100};
+  const auto finished = [&](Measurement m, int sampled = 0) {
+    m.sampled = sampled;
+    return Prepared{m, Pair(Fake{1e-6}.timed(), Fake{1e-6}.timed(), {.warm_s = 0})}.finished(sampling);
+  };
+  const auto disturbed = [](Measurement m, double Round::*time) {  // each longer than the one before
+    for (std::size_t i = 0; i < m.clean.size(); ++i) m.clean[i].*time *= 1 + 0.02 * static_cast<double>(i);
+    return m;
+  };
+  const Measurement few = test::made_up("k", 0.8, 1, 0, 39), calm = test::made_up("k", 0.8, 1, 0, 40), many = test::made_up("k", 0.8, 1, 0, 60);
+  CHECK_FALSE(finished(few));
+  CHECK(finished(calm));
+  CHECK_FALSE(finished(disturbed(calm, &Round::seconds)));
+  CHECK_FALSE(finished(disturbed(calm, &Round::anchor_seconds)));
+  CHECK(finished(disturbed(many, &Round::seconds)));
+  CHECK(finished(few, 100));  // it will not become better
 }
 
 TEST_CASE("sampler: an injected slowdown is read from the environment, by name") {

@@ -86,6 +86,25 @@ TEST_CASE("sqlite: the file keeps what was committed, and only that") {
   CHECK(mode->text(0) == "truncate");
 }
 
+TEST_CASE("sqlite: nothing lies beside a file that is closed") {
+  const Scratch scratch;
+  const std::string file = scratch.path("a.sqlite");
+  const auto insert = [](Database& into) { REQUIRE(into.execute("INSERT INTO books(name) VALUES ('x')")); };
+  {
+    Database one = shelf_at(file);
+    {
+      Database two = shelf_at(file);
+      insert(one), insert(two);
+      REQUIRE(one.execute("BEGIN IMMEDIATE; INSERT INTO books(name) VALUES ('pending')"));
+    }  // two ends while one writes, and leaves its journal alone
+    CHECK(std::filesystem::exists(file + "-journal"));
+    REQUIRE(one.execute("COMMIT"));
+  }
+  CHECK_FALSE(std::filesystem::exists(file + "-journal"));
+  Database again = shelf_at(file);
+  CHECK(count(again) == 3);
+}
+
 TEST_CASE("sqlite: two connections see one schema and each other's rows") {
   const Scratch scratch;
   Database one = shelf_at(scratch.path("a.sqlite")), two = shelf_at(scratch.path("a.sqlite"));

@@ -18,6 +18,15 @@ TEST_CASE("statistics: middles and spreads") {
   CHECK(relative_spread(std::vector<double>{1, 2, 3, 4, 5}) == doctest::Approx(1.0 / 3));
 }
 
+TEST_CASE("statistics: undisturbed times are those near the least") {
+  const std::vector<double> times{1.5, 1.009, 1, 1.2, 1.011, 3};
+  CHECK(undisturbed_count(times) == 2);
+  CHECK(undisturbed(times) == doctest::Approx(1.0045));
+  CHECK(undisturbed(std::vector<double>{2}) == 2);
+  CHECK(undisturbed(std::vector<double>{}) == 0);
+  CHECK(undisturbed_count(std::vector<double>{}) == 0);
+}
+
 TEST_CASE("statistics: Mann-Whitney as published") {
   // R 4.2: wilcox.test(c(1.1,2.2,3.3,4.4,5.5,6.6,7.7,8.8), c(0.5,1.5,2.5,3.5,1.0,2.0,3.0,0.1), alternative = "greater",
   // exact = FALSE)$p.value, from U = 53 of 64: z = (53 - 0.5 - 32) / sqrt(64 * 17 / 12).

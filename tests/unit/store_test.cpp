@@ -1,6 +1,7 @@
 // The measurement store: what goes in comes out; CSV both ways.
 #include "kernels/timing/store.hpp"
 
+#include "kernels/timing/judge.hpp"
 #include "kernels/timing/statistics.hpp"
 #include "tests/unit/gate_support.hpp"
 #include "tests/unit/program_support.hpp"
@@ -54,6 +55,17 @@ TEST_CASE("store: a measurement comes back whole, from another connection") {
   CHECK(efficiencies_of(back) == efficiencies_of(m));
 }
 
+TEST_CASE("store: a baseline's processes stay apart") {
+  MeasurementStore store = open(":memory:");
+  const Measurement m = pooled(std::vector{made_up("a", 0.8, 1), made_up("a", 0.7, 2), made_up("a", 0.79, 3)});
+  const auto back = store.measurement(save(store, m));
+  REQUIRE(back);
+  CHECK(back->clean.size() == 120);
+  CHECK(back->clean[39].process == 0);
+  CHECK(back->clean[80].process == 2);
+  CHECK(speed_of(*back, Pace::anchor) == speed_of(m, Pace::anchor));
+}
+
 TEST_CASE("store: baselines by name and fingerprint; the last one holds") {
   MeasurementStore store = open(":memory:");
   const Measurement m = made_up("k", 0.8, 1);
@@ -64,7 +76,7 @@ TEST_CASE("store: baselines by name and fingerprint; the last one holds") {
   const auto found = store.baseline("k", key);
   REQUIRE(found.value().has_value());
   CHECK((*found)->spread == 0.02);
-  CHECK(median_efficiency((*found)->measurement) == doctest::Approx(0.9).epsilon(0.01));
+  CHECK(efficiency_of((*found)->measurement) == doctest::Approx(0.9).epsilon(0.01));
   CHECK((*found)->recorded.size() == 20);
   CHECK_FALSE(store.baseline("k", "another")->has_value());
   CHECK_FALSE(store.baseline("j", key)->has_value());
@@ -82,7 +94,7 @@ TEST_CASE("store: history holds what passed, the newest first") {
   REQUIRE(past->size() == 2);
   CHECK((*past)[0].efficiency == doctest::Approx(0.3).epsilon(0.01));
   CHECK((*past)[1].efficiency == doctest::Approx(0.2).epsilon(0.01));
-  CHECK(median_efficiency(*store.measurement((*past)[1].id)) == (*past)[1].efficiency);
+  CHECK(efficiency_of(*store.measurement((*past)[1].id)) == (*past)[1].efficiency);
   CHECK_FALSE(store.measurement(99));
   CHECK(store.newest()->size() == 2);
 }

@@ -6,6 +6,7 @@
 
 #include "base/schema.hpp"
 #include "cpu_support.hpp"
+#include "kernels/suite/gemm.hpp"
 #include "kernels/suite/survey.hpp"
 #include "reports/machine.hpp"
 #include "reports/report.hpp"
@@ -177,6 +178,25 @@ TEST_CASE("survey: every case has a name of its own, work, and cells that its ki
   CHECK(kinds == std::set<std::string>{"attention_decode", "attention_prefill", "elementwise", "gemm", "moe"});
 }
 
+TEST_CASE("survey: streamed products take copy after copy, and say what they touch in between") {
+  int streamed = 0;
+  for (const kernels::SurveyCase& row : kernels::survey_cases(1, true)) {
+    const auto copies = std::ranges::find(row.kernel.sizes, "copies", [](const auto& size) { return size.first; });
+    if (copies == row.kernel.sizes.end()) continue;
+    ++streamed;
+    const auto touched = std::ranges::find(row.cells, "working_set_bytes", [](const auto& cell) { return cell.first; });
+    REQUIRE(touched != row.cells.end());
+    CHECK(std::stod(touched->second) >= 5e8);
+    CHECK(copies->second >= 7);
+    CHECK(row.kernel.working_set <= 6e8);  // several of them are kept at one time
+    CHECK(row.kernel.bytes < 1e8);  // of one call
+  }
+  CHECK(streamed >= 6);
+  const auto call = kernels::streamed_gemm_case(2, 32, 64, 20e3, 1).prepare();
+  for (int i = 0; i < 5; ++i) call->run();  // three copies, round and round
+  CHECK_FALSE(call->selected().empty());
+}
+
 TEST_CASE("survey: sizes cover every regime and do not change") {
   const auto sizes = kernels::product_sizes(90);
   CHECK(sizes.size() == 90);
@@ -217,4 +237,5 @@ TEST_CASE("calibrate --this-machine: options are checked before anything is meas
     const Outcome outcome = program(std::string("calibrate --this-machine ") + wrong);
     CHECK_MESSAGE(outcome.code == 2, wrong);
   }
+  CHECK(program("calibrate --help").out.find("preparing operands and fitting come on top") != std::string::npos);
 }

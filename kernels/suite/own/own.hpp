@@ -47,7 +47,7 @@ struct OwnKernels {
   void (*softmax)(const float* x, float* y, std::size_t rows, std::size_t n);
   /// y[rows, n] = silu(gate) * up, of x[rows, 2 n], gates first.
   void (*swiglu)(const float* x, float* y, std::size_t rows, std::size_t n);
-  /// x[rows, heads * width] turned by the angles of its row: pairs (i, i + width / 2); tables [rows, width / 2].
+  /// x[rows, heads * width] turned by the angles of its row: pairs (i, i + width / 2); tables [rows, width / 2]. y may be x.
   void (*rotary)(const float* x, const float* cosine, const float* sine, float* y, std::size_t rows, std::size_t heads, std::size_t width);
   /// y[i] = table[index[i]], rows of n.
   void (*gather)(const float* table, const std::int32_t* index, float* y, std::size_t rows, std::size_t n);
