@@ -41,7 +41,7 @@ class Check final : public Verb {
     options.option("--rounds", rounds_, "Clean samples of each kernel in each process, and up to four times as many while the machine is busy");
     options.option("--db", database_, "SQLite file with baselines and history");
     options.flag("--update-baseline", update_, "What is measured now is what later runs are compared with");
-    options.flag("--allow-unmeasured", allow_unmeasured_, "Exit 0, not 5, where too few samples were undisturbed");
+    options.flag("--allow-unmeasured", allow_unmeasured_, "Exit 0, not 5, where a kernel was not measurable or too noisy");
     options.option("--min-efficiency", check_file_, "Check file with smallest efficiencies and limits (`gambrel schema check`)");
     options.option("--command", command_, "Instead of the suite: a command, run by turns with our reference; Google Benchmark's JSON on its standard output, or its CPU time");
     options.option("--from", from_, "Instead of measuring: Google Benchmark's JSON, or a CSV file with measured_us");

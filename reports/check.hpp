@@ -13,7 +13,7 @@ namespace gambrel::reports {
 enum class CheckFormat { table, json, github, markdown };
 std::optional<CheckFormat> parse_check_format(std::string_view name);
 
-/// JSON: {schema_version, exit_code, context, kernels: [{name, verdict, efficiency, baseline, slowdown, limit, ...}],
+/// JSON: {schema_version, exit_code, context, kernels: [{name, verdict, time_s, efficiency, baseline_efficiency, slowdown, limit, ...}],
 /// missing: [names that had a baseline, and are no longer there]}.
 /// Markdown: a row a kernel with its efficiency as a bar and its history as a small chart.
 std::string write_check(const kernels::GateReport& report, CheckFormat format);
@@ -28,8 +28,8 @@ std::string check_summary(const kernels::GateReport& report);
 /// all are gambrel's own.
 std::string libraries_of(const std::vector<kernels::Measurement>& measurements);
 
-/// A suite's measurements: time, rates, efficiency, clean samples. JSON is the form that read_measurements takes, with
-/// medians and the context added; CSV is a measurement file of chip `device`.
+/// A suite's measurements: time, rates (both of the median clean sample), efficiency (by undisturbed times), clean samples. JSON is the
+/// form that read_measurements takes, with each median time and efficiency and the context added; CSV is a measurement file of chip `device`.
 std::string write_measurements(const std::vector<kernels::Measurement>& measurements, const kernels::Context& context, TextFormat format, const std::string& device);
 
 }  // namespace gambrel::reports

@@ -146,18 +146,13 @@ void add_rows(std::vector<SurveyCase>& cases, int threads, bool quick) {
   }
 }
 
-HeadShape draw_heads(Draw& draw) {
-  const std::size_t kv_heads = std::size_t{1} << draw.whole(1, 5), group = std::size_t{1} << draw.whole(1, 5);
-  return {.batch = 1, .heads = kv_heads * group, .kv_heads = kv_heads, .head_dim = draw.whole(1, 3) * 64};
-}
-
 /// 1, 2, 4 ... of which few are the largest.
 std::size_t draw_power(Draw& draw, std::size_t choices) { return std::size_t{1} << (draw.whole(1, static_cast<double>(choices) + 1) - 1); }
 
-/// From a KV head for each query head to one for sixteen, and groups that are no power of two.
-HeadShape draw_decoding_heads(Draw& draw) {
+/// From a KV head for each query head to one for sixteen, groups that are no power of two among them.
+HeadShape draw_heads(Draw& draw, std::size_t batches) {
   const std::size_t kv_heads = draw_power(draw, 5), group = draw.whole(1, 17);
-  return {.batch = draw_power(draw, 4), .heads = kv_heads * group, .kv_heads = kv_heads, .head_dim = draw.whole(1, 5) * 64};
+  return {.batch = draw_power(draw, batches), .heads = kv_heads * group, .kv_heads = kv_heads, .head_dim = draw.whole(1, 5) * 64};
 }
 
 std::vector<std::pair<std::string, std::string>> attention_cells(const HeadShape& shape, std::string_view length, double tokens) {
@@ -166,11 +161,11 @@ std::vector<std::pair<std::string, std::string>> attention_cells(const HeadShape
           {"attn_dtype", "fp32"}, {"kv_cache_dtype", "fp32"}};
 }
 
-void add_attention(std::vector<SurveyCase>& cases, int threads, bool quick) {
+void add_prefill(std::vector<SurveyCase>& cases, int threads, bool quick) {
   Draw draw;
   const std::size_t count = quick ? 20 : 36;
   for (std::size_t prefill = 0; prefill < count;) {
-    const HeadShape shape = draw_heads(draw);
+    const HeadShape shape = draw_heads(draw, 1);
     const std::size_t tokens = draw.whole(16, 1500);
     const double elements = static_cast<double>(tokens * tokens * shape.heads * shape.head_dim);
     if (elements > 2e9) continue;
@@ -179,13 +174,16 @@ void add_attention(std::vector<SurveyCase>& cases, int threads, bool quick) {
   }
 }
 
+/// Every eighth time more than caches hold, as in a model whose weights come in between.
 void add_decoding(std::vector<SurveyCase>& cases, int threads, bool quick) {
-  constexpr double most_cache = 2e7, most_products = 1e8;  // elements of keys; multiply-adds of scores
+  constexpr double most_cache = 1.6e8, least_streamed = 4e7, most_products = 1e8;  // B; B; multiply-adds of scores
   Draw draw;
   for (int i = 0; i < (quick ? 32 : 60); ++i) {
-    HeadShape shape = draw_decoding_heads(draw);
+    HeadShape shape = draw_heads(draw, 4);
     std::size_t keys = draw.whole(16, 8192);
-    if (static_cast<double>(shape.batch * keys * shape.kv_heads * shape.head_dim) > most_cache) shape.batch = 1;
+    const auto token = [&] { return 8 * static_cast<double>(shape.batch * shape.kv_heads * shape.head_dim); };  // B of keys and values
+    if (i % 8 == 7) keys = static_cast<std::size_t>(draw.between(least_streamed, most_cache) / token());
+    if (token() * static_cast<double>(keys) > most_cache) shape.batch = 1;
     keys = std::min(keys, static_cast<std::size_t>(most_products / static_cast<double>(shape.batch * shape.heads * shape.head_dim)));
     cases.push_back({"attention_decode", attention_cells(shape, "kv_tokens", static_cast<double>(keys)), attended(shape, 1, keys, threads)});
   }
@@ -217,7 +215,7 @@ std::vector<ProductSize> product_sizes(std::size_t count) {
 
 std::vector<SurveyCase> survey_cases(int threads, bool quick) {
   std::vector<SurveyCase> cases;
-  for (const auto add : {add_products, add_streamed_products, add_vector_products, add_rows, add_attention, add_decoding, add_experts}) add(cases, threads, quick);
+  for (const auto add : {add_products, add_streamed_products, add_vector_products, add_rows, add_prefill, add_decoding, add_experts}) add(cases, threads, quick);
   return cases;
 }
 

@@ -78,9 +78,12 @@ Result<std::vector<Measurement>> samples_of(const Finished& finished, const std:
   return std::vector{Measurement{.name = name, .kernel = name, .sampled = 1, .clean = {{finished.cpu, 0}}}};
 }
 
+/// What an anchor did around a run; 0 if it was disturbed all the time before or after.
+double around(double before, double after) { return before > 0 && after > 0 ? (before + after) / 2 : 0; }
+
 /// Adds a run's samples, anchored to the speeds before and after it.
 void add(std::vector<Measurement>& all, std::vector<Measurement>& run, const CommandAnchors::Speeds& before, const CommandAnchors::Speeds& after) {
-  const CommandAnchors::Speeds speeds{(before.flops_per_second + after.flops_per_second) / 2, (before.bytes_per_second + after.bytes_per_second) / 2};
+  const CommandAnchors::Speeds speeds{around(before.flops_per_second, after.flops_per_second), around(before.bytes_per_second, after.bytes_per_second)};
   for (Measurement& one : run) {
     Measurement& known = named(all, one.name);
     const int sampled = known.sampled + one.sampled;
@@ -130,7 +133,7 @@ CommandAnchors::Speeds CommandAnchors::now() { return {speed_of(fma_), speed_of(
 void anchor(Measurement& m, const CommandAnchors::Speeds& speeds, std::size_t first) {
   if (!(speeds.flops_per_second > 0) || !(speeds.bytes_per_second > 0)) {
     m.clean.resize(first);  // the anchor was disturbed all the time, and so was what ran beside it
-    return;
+    if (first == 0) return;
   }
   if (first == 0) m.memory = m.bytes / speeds.bytes_per_second > m.flops / speeds.flops_per_second;
   m.anchor = to_string(m.memory ? Anchor::read : Anchor::fma_f32);

@@ -33,7 +33,7 @@ void anchor(Measurement& measurement, const CommandAnchors::Speeds& speeds, std:
 /// A line for the shell that measures.
 struct BenchmarkCommand {
   std::string line;
-  int runs = 20;          ///< at most, until every benchmark has `least_clean` undisturbed samples
+  int runs = 20;          ///< at most, until every benchmark has `least_clean` clean samples
   std::string name = "";  ///< of the one kernel that a command is which prints no benchmarks; "": the line
   double timeout_s = 600; ///< of a run
   const std::atomic<bool>* stop = nullptr;

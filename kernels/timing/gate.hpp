@@ -42,8 +42,8 @@ struct GateOptions {
 struct Verdict {
   Outcome outcome = Outcome::passed;
   Measurement measurement;          ///< of the process that speaks best for the kernel
-  double efficiency = 0;            ///< median
-  double baseline = 0;              ///< its median efficiency; 0: there was none
+  double efficiency = 0;            ///< by undisturbed times
+  double baseline = 0;              ///< its efficiency; 0: there was none
   double minimum = 0;               ///< 0: none is asked for
   Comparison against_baseline, against_best;
   int processes = 1;                ///< that measured it

@@ -7,7 +7,6 @@
 
 #include "kernels/timing/gate.hpp"
 #include "kernels/timing/names.hpp"
-#include "kernels/timing/statistics.hpp"
 
 namespace gambrel::kernels {
 namespace {
@@ -131,7 +130,7 @@ class Turns {
   /// The limit is wider than one may be.
   bool is_wide(const Subject& s) const {
     const auto before = s.side(&Turn::before), now = s.side(&Turn::now);
-    return is_noisy(options_.limits, now.back().memory, error_of(before, now.size()));
+    return is_noisy(options_.limits, pooled(now).memory, error_of(before, now.size()));
   }
 
   static std::string problem_of(const std::vector<Measurement>& before, const std::vector<Measurement>& now) {
@@ -156,7 +155,7 @@ std::string sentence(const Subject& s, const Verdict& v) {
     case Outcome::improved: return fmt::format("{} faster than the old build", percent(-c.slowdown / (1 + c.slowdown)));
     case Outcome::noisy: return fmt::format("processes of the old build differ so much that up to {} slower may be chance", percent(c.limit));
     case Outcome::below_minimum: return fmt::format("{} of {}, below the minimum of {}", percent(v.efficiency), v.measurement.anchor.empty() ? "the reference" : v.measurement.anchor, percent(s.minimum));
-    case Outcome::unmeasured: return fmt::format("{} of {} samples were undisturbed; {} are needed of each build", v.measurement.clean.size(), v.measurement.sampled, least_clean);
+    case Outcome::unmeasured: return fmt::format("{} of {} samples were clean; {} are needed of each build", v.measurement.clean.size(), v.measurement.sampled, least_clean);
     case Outcome::passed: return c.worse ? "slower in the first turns, not in the last" : "";
     default: return "";
   }
@@ -201,7 +200,7 @@ Result<GateReport> run_comparison(const Measure& before, const Measure& now, con
   }
   turns.judge_all();
   for (int more = 0; more < rounds / 2 && turns.any_short(); ++more, turns.judge_all()) {
-    say("some kernels have too few undisturbed samples; one turn more");
+    say("some kernels have too few clean samples; one turn more");
     if (auto done = turns.take(); !done) return fail(std::move(done.error()));
   }
   const std::size_t first = turns.count();

@@ -9,7 +9,6 @@
 
 #include "kernels/timing/gate.hpp"
 #include "kernels/timing/names.hpp"
-#include "kernels/timing/statistics.hpp"
 
 namespace gambrel::kernels {
 namespace {
@@ -40,7 +39,7 @@ std::string sentence(const Subject& s, const GateOptions& options) {
     case Outcome::unmeasured:
       if (!s.now.problem.empty()) return s.now.problem;
       if (s.unconfirmed) return fmt::format("{} (limit {}), but no fresh process could be measured to confirm it", slower(base.worse ? base : best), percent((base.worse ? base : best).limit));
-      return fmt::format("{} of {} samples were undisturbed; {} are needed", s.now.clean.size(), s.now.sampled, options.limits.least);
+      return fmt::format("{} of {} samples were clean; {} are needed", s.now.clean.size(), s.now.sampled, options.limits.least);
     case Outcome::noisy:
       return fmt::format("fresh processes with the same code differ by {}; beyond {} there is no baseline", percent(s.standard.spread), percent(options.limits.widest / options.limits.spreads * limit_of(options.limits, s.now.memory, 0)));
     case Outcome::recorded:
@@ -120,7 +119,7 @@ class Rule {
     Result<void> done;
     for (int retry = 0; done && retry < options_.retries; ++retry) {
       const auto disturbed = those([this](const Subject& s) { return std::ssize(s.now.clean) < options_.limits.least; });
-      if (!disturbed.empty()) say(fmt::format("kernels with fewer than {} undisturbed samples: {}; measuring them again", options_.limits.least, disturbed.size()));
+      if (!disturbed.empty()) say(fmt::format("kernels with fewer than {} clean samples: {}; measuring them again", options_.limits.least, disturbed.size()));
       done = again(disturbed, [](Subject& s, Measurement m) {
         if (m.clean.size() > s.now.clean.size()) s.now = std::move(m);
       });

@@ -76,7 +76,8 @@ Finding judge(const Measurement& now, const Standard& standard, const Limits& li
 
 double spread_of(std::span<const Measurement> processes, Pace pace) {
   std::vector<double> speeds, squares;
-  for (const Measurement& one : processes) speeds.push_back(speed_of(one, pace));
+  for (const Measurement& one : processes)
+    if (!one.clean.empty()) speeds.push_back(speed_of(one, pace));
   const double middle = median(speeds);
   if (!(middle > 0) || speeds.size() < 2) return 0;
   for (const double speed : speeds) squares.push_back(std::pow(speed / middle - 1, 2));
@@ -103,18 +104,20 @@ double noise_of(std::span<const double> speeds) {
   return median(steps) / median_step;
 }
 
-/// Anchors of several processes do not do the same work a run: their times are brought to the first one's.
+/// Anchors of several processes do not do the same work a run: their times are brought to the first one's that has any; one
+/// without samples may not even say which anchor.
 Measurement pooled(std::span<const Measurement> processes) {
   if (processes.empty()) return {};
-  Measurement all = processes.front();
+  const auto first = std::ranges::find_if(processes, [](const Measurement& one) { return !one.clean.empty(); });
+  Measurement all = first != processes.end() ? *first : processes.front();
+  all.sampled = 0, all.clean.clear();
   int process = 0;
-  for (Round& round : all.clean) round.process = process;
-  for (const Measurement& one : processes.subspan(1)) {
-    ++process;
+  for (const Measurement& one : processes) {
     all.sampled += one.sampled;
     const double scale = one.anchor_work > 0 ? all.anchor_work / one.anchor_work : 1;
     const double clock_scale = one.clock_work > 0 ? all.clock_work / one.clock_work : 1;
     for (const Round& round : one.clean) all.clean.push_back({round.seconds, scale * round.anchor_seconds, clock_scale * round.clock_seconds, process});
+    ++process;
   }
   return all;
 }

@@ -109,10 +109,13 @@ std::vector<double> paces_of(const Measurement& m, std::span<const Round> rounds
   return seconds;
 }
 
+constexpr double unit_work = 1e9;  // FLOPs or bytes of the anchor, for a kernel that has none of its kind
+
 /// What makes a speed of a pace's seconds over the kernel's.
 double work_in_pace(const Measurement& m, Pace pace) {
   if (pace == Pace::clock && has_clock(m)) return 1 / m.clock_work;
-  return has_reference(m) ? (m.memory ? m.bytes : m.flops) / m.anchor_work : 1;
+  if (has_reference(m)) return (m.memory ? m.bytes : m.flops) / m.anchor_work;
+  return m.anchor_work > 0 ? unit_work / m.anchor_work : 1;  // anchors of two processes do not do the same work a run
 }
 
 }  // namespace

@@ -47,8 +47,8 @@ struct Measurement {
 std::vector<double> seconds_of(const Measurement& measurement);
 double median_seconds(const Measurement& measurement);
 
-/// The kernel's rate as a share of its anchor's in the same seconds: by the undisturbed times of both. Where the case has no
-/// work of the anchor's kind (an empty launch), or there was no anchor, the anchor's time (or 1 s) over the kernel's.
+/// The kernel's rate as a share of its anchor's in the same seconds: by the undisturbed times of both. Where the case has no work of the
+/// anchor's kind (an empty launch), the anchor's time for 1e9 FLOPs or bytes over the kernel's; without an anchor, 1 s over it.
 double efficiency_of(const Measurement& measurement);
 /// The same, sample by sample.
 std::vector<double> efficiencies_of(const Measurement& measurement);
@@ -66,7 +66,7 @@ std::vector<double> calm_speeds_of(const Measurement& measurement, Pace pace);
 bool is_settled(const Measurement& measurement);
 bool has_clock(const Measurement& measurement);
 
-/// {schema_version, measurements: [...]}, units in the names.
+/// {schema_version, measurements: [...]}, units in the names; of one process each: which one a sample is of is not in it.
 Node to_node(const std::vector<Measurement>& measurements);
 /// Error: not this form, or another version of it.
 Result<std::vector<Measurement>> read_measurements(const Node& document);

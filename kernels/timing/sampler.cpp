@@ -185,8 +185,11 @@ void Prepared::round() {
 }
 
 bool Prepared::finished(const Sampling& sampling) const {
-  const auto clean = std::ssize(measurement.clean);
-  return measurement.sampled >= sampling.attempts || clean >= std::max(sampling.rounds, sampling.most_rounds) || (clean >= sampling.rounds && is_settled(measurement));
+  if (measurement.sampled >= sampling.attempts) return true;
+  const auto more = std::ssize(measurement.clean) - sampling.rounds;
+  if (more < 0 || measurement.clean.empty()) return false;
+  const double spent = static_cast<double>(more) * measurement.calls_per_sample * measurement.clean.back().seconds;
+  return more >= sampling.most_rounds - sampling.rounds || spent >= sampling.most_s || is_settled(measurement);
 }
 
 double injected_slowdown(std::string_view name) {

@@ -31,7 +31,8 @@ int calls_for(const Timed& timed, double least);
 struct Sampling {
   double least_s = 0.5e-3;  ///< of a sample; it stays below 2 ms unless one call does not
   int rounds = 40;          ///< clean ones to take, and
-  int most_rounds = 160;    ///< up to so many until they are settled: while a host's other guests are busy it takes more
+  int most_rounds = 160;    ///< up to so many until they are settled: while a host's other guests are busy it takes more,
+  double most_s = 1;        ///< but no more than so many seconds of the kernel's samples beyond `rounds`
   int attempts = 400;       ///< rounds of one kernel at most, the preempted ones counted
   double warm_s = 5e-3;     ///< of calls before the first sample
   double slowdown = 1;      ///< multiplies a kernel's time by spinning behind it: to try the gate

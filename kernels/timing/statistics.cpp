@@ -12,19 +12,6 @@ namespace {
 
 constexpr double near = 1.01;  // times the least: undisturbed
 
-std::vector<double> sorted(std::span<const double> values) {
-  std::vector<double> copy(values.begin(), values.end());
-  std::ranges::sort(copy);
-  return copy;
-}
-
-double quantile_of_sorted(const std::vector<double>& values, double q) {
-  if (values.empty()) return 0;
-  const double place = q * static_cast<double>(values.size() - 1);
-  const auto below = static_cast<std::size_t>(place), above = std::min(below + 1, values.size() - 1);
-  return std::lerp(values[below], values[above], place - static_cast<double>(below));
-}
-
 struct Ranks {
   double sum = 0;   ///< of the ranks of `now`, from 1; ties share their mean rank
   double ties = 0;  ///< sum of t^3 - t over groups of t equal values
@@ -48,7 +35,13 @@ Ranks ranks_of_second(std::span<const double> before, std::span<const double> no
 
 }  // namespace
 
-double median(std::span<const double> values) { return quantile_of_sorted(sorted(values), 0.5); }
+double median(std::span<const double> values) {
+  if (values.empty()) return 0;
+  std::vector<double> sorted(values.begin(), values.end());
+  std::ranges::sort(sorted);
+  const std::size_t half = sorted.size() / 2;
+  return sorted.size() % 2 == 1 ? sorted[half] : std::lerp(sorted[half - 1], sorted[half], 0.5);
+}
 
 int undisturbed_count(std::span<const double> times) {
   if (times.empty()) return 0;
@@ -62,14 +55,6 @@ double undisturbed(std::span<const double> times) {
   double sum = 0;
   for (const double time : times) sum += time <= most ? time : 0;
   return sum / undisturbed_count(times);
-}
-
-double quantile(std::span<const double> values, double q) { return quantile_of_sorted(sorted(values), q); }
-
-double relative_spread(std::span<const double> values) {
-  const std::vector<double> ordered = sorted(values);
-  const double middle = quantile_of_sorted(ordered, 0.5);
-  return middle > 0 ? (quantile_of_sorted(ordered, 0.75) - quantile_of_sorted(ordered, 0.25)) / (2 * middle) : 0;
 }
 
 double smaller_by_chance(std::span<const double> before, std::span<const double> now) {

@@ -1,4 +1,4 @@
-// What decides whether two sets of measured ratios differ: medians, a rank test, intervals of shares. Plain arithmetic.
+// What decides whether two sets of measured ratios differ: medians, undisturbed times, a rank test, intervals of shares. Plain arithmetic.
 #pragma once
 
 #include <span>
@@ -13,12 +13,6 @@ double median(std::span<const double> values);
 double undisturbed(std::span<const double> times);
 /// How many lie that near the least.
 int undisturbed_count(std::span<const double> times);
-
-/// Share `q` of the values lies below (linear between neighbours); 0 of none.
-double quantile(std::span<const double> values, double q);
-
-/// Half the width of the middle half of the values, relative to their median: a spread that outliers do not move.
-double relative_spread(std::span<const double> values);
 
 /// One-sided probability that values this much smaller than `before` come from the same distribution: Mann-Whitney's U
 /// by its normal limit, ties averaged and corrected for, continuity corrected (Mann & Whitney 1947). 1 if either is empty.

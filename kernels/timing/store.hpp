@@ -57,8 +57,8 @@ class MeasurementStore {
   Database database_;
 };
 
-/// CSV as `gambrel calibrate --measurements` reads it: device, op, dtype, the sizes, measured_us; then version, threads,
-/// flops, bytes, efficiency, clean samples. `device`: the chip's name, or what its file lists under `aliases`.
+/// CSV as `gambrel calibrate --measurements` reads it: device, op, dtype, the sizes, measured_us (the median clean sample); then version,
+/// library, selected, threads, flops, bytes, anchor, efficiency (by undisturbed times), clean samples. `device`: the chip's name, or what its file lists under `aliases`.
 std::string to_csv(const std::vector<Measurement>& measurements, const std::string& device);
 
 /// Measurements from such a file, or from one with at least `measured_us`: each row is one sample without an anchor;

@@ -48,7 +48,7 @@ double predict(const KernelCall& call, const ChipFigures& chip, std::span<const 
 }
 
 constexpr std::array<Constant, 10> decode_constants{{
-    {"start_s", 5e-8, 1e-8, 3e-5, logarithmic, "s", "of a call"},
+    {"start_s", 3e-8, 1e-9, 3e-5, logarithmic, "s", "of a call"},
     {"head_s", 3e-8, 1e-9, 1e-5, logarithmic, "s", "of a query head of a sequence"},
     {"block_s", 3e-8, 1e-9, 1e-5, logarithmic, "s", "of a query head, 64 wide, in a block of tokens"},
     {"peak_share", 1.2, 0.1, 4, logarithmic, "", "of the peak; above 1 where multiply-adds run beside their loads, which are charged too"},
@@ -102,7 +102,7 @@ double conflicts(const KernelCall& call, double bytes) {
 /// Share of main memory's rate: a KV head's only query head finds nothing fetched ahead unless its sequence's cache is
 /// large, even if it lies in main memory.
 double fetched(const KernelCall& call) {
-  constexpr double large = 16 << 20, unfetched = 0.6;
+  constexpr double large = 16 << 20, unfetched = 0.55;
   const double sequence = call.op.work.bytes(models::Role::kv_cache) / std::max(1.0, call.dim(Dim::batch));
   return call.dim(Dim::heads) > call.dim(Dim::kv_heads) ? 1 : unfetched + (1 - unfetched) * step(sequence, large);
 }
@@ -130,7 +130,7 @@ double narrow_seconds(const KernelCall& call, const DecodeLoops& loops, const Ch
 
 /// What few rows cannot tell is set: capacities and the steps between them, and how much of two times is hidden.
 double predict_decode(const KernelCall& call, const ChipFigures& chip, std::span<const double> values) {
-  constexpr double hidden = 2;
+  constexpr double hidden = 1.7;
   const auto c = bind<DecodeValues>(decode_constants, values);
   const DecodeLoops loops = decode_loops(call);
   const CacheConstants caches{.inner_share = 0.9, .last_share = 1, .sharpness = 4, .first_efficiency = 1, .inner_efficiency = c.inner_efficiency,

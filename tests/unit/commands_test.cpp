@@ -85,6 +85,11 @@ TEST_CASE("an anchor is chosen by what takes longer on this machine") {
   CHECK(efficiency_of(time) == doctest::Approx(10));  // the time of 1e9 FLOPs over the kernel's
   anchor(time, {});
   CHECK(time.clean.empty());
+  // A later run beside which the anchor was disturbed all the time: what was there before stays as it was.
+  Measurement later{.flops = 2, .bytes = 12, .memory = true, .clean = {memory.clean.front(), {2.4e-9, 0}}};
+  anchor(later, {.flops_per_second = 100e9, .bytes_per_second = 0}, 1);
+  CHECK(later.clean.size() == 1);
+  CHECK(efficiency_of(later) == doctest::Approx(0.5));
 }
 
 TEST_CASE("commands: their own benchmarks, or their CPU time; names choose among them") {

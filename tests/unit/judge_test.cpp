@@ -86,6 +86,16 @@ TEST_CASE("judge: noise from run to run is no drift") {
   CHECK(noise_of(noisy) > 0.19);
 }
 
+TEST_CASE("judge: a process without samples says nothing, not even which anchor the others have") {
+  const std::vector<Measurement> processes{{.name = "a", .sampled = 7}, made_up("a", 0.9, 1, 0.001), made_up("a", 0.9, 2, 0.001)};
+  CHECK(spread_of(processes, Pace::anchor) < 0.002);
+  const Measurement all = pooled(processes);
+  CHECK(all.anchor == "fma_f32");
+  CHECK(all.sampled == 87);
+  CHECK(all.clean.size() == 80);
+  for (const Pace pace : {Pace::anchor, Pace::clock}) CHECK(speed_of(all, pace) == doctest::Approx(speed_of(processes[1], pace)).epsilon(0.01));
+}
+
 TEST_CASE("judge: one process that met a burst does not widen the spread, two do") {
   std::vector<Measurement> processes;
   for (unsigned seed = 0; seed < 5; ++seed) processes.push_back(made_up("a", seed == 2 ? 0.8 : 0.9, seed, 0.001));

@@ -99,7 +99,11 @@ TEST_CASE("sampler: an efficiency is the kernel's rate over the anchor's") {
   CHECK(efficiency_of(memory) == doctest::Approx(0.8 / 100));
   Measurement launch = m;
   launch.flops = 0;  // no work to compare: times
-  CHECK(efficiencies_of(launch).front() == doctest::Approx(m.clean.front().anchor_seconds / m.clean.front().seconds));
+  CHECK(efficiencies_of(launch).front() == doctest::Approx(1e9 / 2e8 * m.clean.front().anchor_seconds / m.clean.front().seconds));
+  Measurement other = launch;  // another process, whose anchor does three times the work a run
+  other.anchor_work *= 3;
+  for (Round& round : other.clean) round.anchor_seconds *= 3;
+  CHECK(efficiency_of(other) == doctest::Approx(efficiency_of(launch)));
 }
 
 TEST_CASE("sampler: measurements go through their file form unchanged") {
@@ -171,6 +175,10 @@ TEST_CASE("sampler: rounds go on until enough of them are undisturbed, to a limi
   CHECK_FALSE(finished(disturbed(calm, &Round::anchor_seconds)));
   CHECK(finished(disturbed(many, &Round::seconds)));
   CHECK(finished(few, 100));  // it will not become better
+  Measurement slow = disturbed(test::made_up("k", 0.8, 1, 0, 41), &Round::seconds);
+  CHECK_FALSE(finished(slow));
+  slow.calls_per_sample = 1.1 / slow.clean.back().seconds;  // a second for the one beyond 40
+  CHECK(finished(slow));
 }
 
 TEST_CASE("sampler: an injected slowdown is read from the environment, by name") {

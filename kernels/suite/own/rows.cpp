@@ -132,7 +132,7 @@ void rotary(const float* x, const float* cosine, const float* sine, float* y, si
     for (size_t head = 0; head < heads; ++head, x += width, y += width) {
       size_t i = 0;
       for (; i + lanes <= half; i += lanes) {
-        fetch(x + 512 + i), fetch(x + 512 + half + i);
+        fetch(x + 512 + 2 * i), fetch(x + 512 + 2 * i + lanes);
         const V first = load(x + i), second = load(x + half + i), c = load(cosine + i), s = load(sine + i);
         store(y + i, first * c - second * s);
         store(y + half + i, second * c + first * s);
