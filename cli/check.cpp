@@ -81,7 +81,7 @@ class Check final : public Verb {
     kernels::GateOptions options{.database = database_, .filter = filter_, .update_baseline = update_, .allow_unmeasured = allow_unmeasured_, .stop = stop_};
     const auto rounds = whole_number("--rounds", rounds_, kernels::least_clean, 10000);
     if (!rounds) return fail(rounds.error());
-    options.sampling.rounds = *rounds, options.sampling.most_rounds = 4 * *rounds, options.sampling.attempts = 10 * *rounds;
+    options.sampling.rounds = *rounds, options.sampling.most_rounds = 4 * *rounds, options.sampling.attempts = 5 * *rounds;
     options.progress = [&session](const std::string& line) { session.say(line); };
     if (auto expression = kernels::name_expression(filter_); !expression) return fail(std::move(expression.error()));
     auto facts = given_facts(facts_);

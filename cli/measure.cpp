@@ -29,7 +29,7 @@ class Measuring final : public Verb {
     options.choice("--suite", suite_, {"cpu", "opencl", "cuda"}, "Which kernels");
     options.option("--filter", filter_, "Only kernels whose names contain this regular expression");
     options.option("--threads", threads_, "Thread counts, separated by commas");
-    options.option("--rounds", rounds_, "Undisturbed samples of each kernel to take");
+    options.option("--rounds", rounds_, "Clean samples of each kernel to take");
     options.option("--db", database_, "SQLite file that gets every measurement with its samples and context");
     options.option("--csv", csv_, "File that gets the times as `gambrel calibrate --measurements` reads them");
     options.option("--import", imported_, "Instead of measuring: a CSV file with measured_us, taken elsewhere, for --db");
@@ -94,7 +94,7 @@ class Measuring final : public Verb {
     std::vector<Measurement> measured;
     try {
       measured = kernels::run_benchmarks(*chosen, sampling, [&](const Measurement& m) {
-        session.say(fmt::format("{}/{} {}: {} of {} samples undisturbed", ++finished, chosen->size(), m.name, m.clean.size(), m.sampled));
+        session.say(fmt::format("{}/{} {}: {} of {} samples clean", ++finished, chosen->size(), m.name, m.clean.size(), m.sampled));
         if (!store || !problems.empty()) return;
         if (auto saved = store->save(run, context, m); !saved) problems = std::move(saved.error());
       });

@@ -144,12 +144,12 @@ class Calibration {
     measured_.erase(measured_.begin(), measured_.begin() + static_cast<std::ptrdiff_t>(anchors));
     const std::vector<std::string> without = kernels::leave_out_unmeasured(rows_, measured_);
     if (without.size() > rows_.size()) return unmeasured(fmt::format("{} and {} other kernels", without.front(), without.size() - 1));
-    if (!without.empty()) session_.say(fmt::format("{} of {} kernels gave no undisturbed sample and are left out: {}", without.size(), without.size() + rows_.size(), fmt::join(without, ", ")));
+    if (!without.empty()) session_.say(fmt::format("{} of {} kernels gave no clean sample and are left out: {}", without.size(), without.size() + rows_.size(), fmt::join(without, ", ")));
     return done;
   }
 
   int unmeasured(const std::string& what) const {
-    session_.report({{{}, fmt::format("{} gave no undisturbed sample", what), "other programs take the CPU: try again, or --seconds for longer", Fault::environment}});
+    session_.report({{{}, fmt::format("{} gave no clean sample", what), "other programs take the CPU: try again, or --seconds for longer", Fault::environment}});
     return not_measurable;
   }
 

@@ -35,10 +35,11 @@ struct Subject {
 bool is_enough(const std::optional<Measurement>& m) { return m && std::ssize(m->clean) >= least_clean; }
 bool is_enough(const Turn& turn) { return is_enough(turn.before) && is_enough(turn.now); }
 
-/// Standard error of the difference between the middles of two sides whose processes vary as those of the old one do.
+/// Standard error of the difference between the middles of two sides whose processes vary as those of the old one do: that of
+/// means, and a fifth more for medians of five.
 double error_of(const std::vector<Measurement>& before, std::size_t now) {
   const double count = static_cast<double>(std::min(before.size(), now));
-  return count > 0 ? spread_of(before, steadier_pace(before)) * std::sqrt(2 / count) : 0;
+  return count > 0 ? spread_of(before, steadier_pace(before)) * 1.2 * std::sqrt(2 / count) : 0;
 }
 
 class Turns {

@@ -61,11 +61,11 @@ Finding judge(const Measurement& now, const Standard& standard, const Limits& li
     finding.outcome = Outcome::unmeasured;
     return finding;
   }
-  const std::vector<double> efficiencies = efficiencies_of(now);
+  const std::vector<double> efficiencies = calm_speeds_of(now, Pace::anchor);
   const double limit = limit_of(limits, now.memory, standard.spread);
   finding.against_baseline = compare(standard.baseline, now, limit, limits.chance);
   finding.against_best = compare(standard.best, now, limit + limits.drift, limits.chance);
-  const bool testable = std::ssize(efficiencies) >= least_clean;
+  const bool testable = std::ssize(now.clean) >= least_clean;
   const bool below = standard.minimum > 0 && efficiency_of(now) < standard.minimum && (!testable || below_by_chance(efficiencies, standard.minimum) < limits.chance);
   if (finding.against_baseline.worse) finding.outcome = Outcome::regressed;
   else if (below) finding.outcome = Outcome::below_minimum;

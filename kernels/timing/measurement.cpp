@@ -109,6 +109,10 @@ std::vector<double> paces_of(const Measurement& m, std::span<const Round> rounds
   return seconds;
 }
 
+/// Samples of ours, which alternate with their anchor's. Of times that a command or a file gave, as many as it liked, the
+/// least of twenty would be faster than a single one.
+bool is_sampled_by_turns(const Measurement& m) { return m.calls_per_sample > 0; }
+
 constexpr double unit_work = 1e9;  // FLOPs or bytes of the anchor, for a kernel that has none of its kind
 
 /// What makes a speed of a pace's seconds over the kernel's.
@@ -129,8 +133,9 @@ std::vector<double> efficiencies_of(const Measurement& m) {
 }
 
 double speed_of(const Measurement& m, Pace pace) {
+  const auto typical = is_sampled_by_turns(m) ? undisturbed : median;
   std::vector<double> speeds;
-  for (const auto process : processes_of(m)) speeds.push_back(work_in_pace(m, pace) * undisturbed(paces_of(m, process, pace)) / undisturbed(seconds_of(process)));
+  for (const auto process : processes_of(m)) speeds.push_back(work_in_pace(m, pace) * typical(paces_of(m, process, pace)) / typical(seconds_of(process)));
   return median(speeds);
 }
 

@@ -56,7 +56,8 @@ std::vector<double> efficiencies_of(const Measurement& measurement);
 bool has_reference(const Measurement& measurement);
 
 /// Speed by a pace: the efficiency, or calls in the time of a FLOP of the clock's loop. Of undisturbed times: what a host's other
-/// guests do only ever adds to some samples, and often to more than half. Of several processes the middle one. Between 42 fresh processes of equal code on a noisy
+/// guests do only ever adds to some samples, and often to more than half. Of times that a command
+/// or a file gave, medians. Of several processes the middle one. Between 42 fresh processes of equal code on a noisy
 /// host speeds so taken differed by 0.4 to 0.6 % (one standard deviation), medians of the samples' ratios by 2.4 to 3.9 %.
 double speed_of(const Measurement& measurement, Pace pace);
 /// Sample by sample, of each process's calmer half: those whose pace was no slower than its middle. A test of these sees a difference that is

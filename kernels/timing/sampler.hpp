@@ -33,7 +33,7 @@ struct Sampling {
   int rounds = 40;          ///< clean ones to take, and
   int most_rounds = 160;    ///< up to so many until they are settled: while a host's other guests are busy it takes more,
   double most_s = 1;        ///< but no more than so many seconds of the kernel's samples beyond `rounds`
-  int attempts = 400;       ///< rounds of one kernel at most, the preempted ones counted
+  int attempts = 200;       ///< rounds of one kernel at most, the preempted ones counted
   double warm_s = 5e-3;     ///< of calls before the first sample
   double slowdown = 1;      ///< multiplies a kernel's time by spinning behind it: to try the gate
   /// Seconds that the rounds are spread over at least, by pauses between them: what neighbours do comes in bursts of a
@@ -41,8 +41,8 @@ struct Sampling {
   double span_s = 0;
 };
 
-/// A kernel, its anchor and, where that is no clock itself, the clock's loop; warmed up, with the calls of a sample of each. Before each sample one call goes unmeasured,
-/// for what ran in between has taken the caches.
+/// A kernel, its anchor and, where that is no clock itself, the clock's loop; warmed up, with the calls of a sample of each.
+/// Before each sample up to five calls go unmeasured, for what ran in between has taken the caches.
 class Pair {
  public:
   Pair(Timed kernel, Timed anchor, const Sampling& sampling, Timed clock = {});

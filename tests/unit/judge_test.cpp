@@ -1,6 +1,7 @@
 // One kernel's samples against its standard: limits, noise, spread, and by which pace.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <random>
 #include <vector>
 
@@ -102,4 +103,22 @@ TEST_CASE("judge: one process that met a burst does not widen the spread, two do
   CHECK(spread_of(processes, Pace::anchor) < 0.001);
   processes[4] = made_up("a", 0.8, 9, 0.001);
   CHECK(spread_of(processes, Pace::anchor) > 0.06);
+}
+
+TEST_CASE("judge: in bursts too a kernel below its minimum is found") {
+  const Standard standard{.baseline = {}, .best = {}, .minimum = 0.8};
+  for (unsigned seed = 0; seed < 10; ++seed) {
+    CHECK(judge(in_bursts(made_up("k", 0.75, seed, 0.002, 160), seed), standard, {}).outcome == Outcome::below_minimum);
+    CHECK(judge(in_bursts(made_up("k", 0.82, seed, 0.002, 160), seed), standard, {}).outcome == Outcome::passed);
+  }
+}
+
+TEST_CASE("judge: times of a file are judged by their middle, however many there are") {
+  Measurement many = made_up("k", 0.8, 1, 0.02, 20), one = made_up("k", 0.8, 2, 0.001, 1);
+  for (Measurement* m : {&many, &one}) {
+    m->calls_per_sample = 0, m->clock_work = 0, m->anchor_work = 0;
+    for (Round& round : m->clean) round = {.seconds = 1e-3 * round.seconds / round.anchor_seconds};
+  }
+  CHECK(std::abs(speed_of(many, Pace::anchor) / speed_of(one, Pace::anchor) - 1) < 0.01);
+  CHECK(judge(one, {.baseline = many, .best = {}}, {.least = 1}).outcome == Outcome::passed);
 }
