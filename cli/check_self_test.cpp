@@ -100,8 +100,7 @@ class Series {
       const auto report = kernels::run_gate(test_.names, measure, store_, options_);
       if (!report) return fail(report.error());
       count(tally, *report, test_.names.front());
-      for (const kernels::Verdict& verdict : report->verdicts)
-        if (is_failure(verdict.outcome) && !(slowed && verdict.measurement.name == test_.names.front())) session_.say(fmt::format("false alarm: {}: {}", verdict.measurement.name, verdict.reason));
+      for (const kernels::Verdict& verdict : report->verdicts) tell_if_wrong(verdict, slowed && verdict.measurement.name == test_.names.front());
       if ((run + 1) % std::max(1, test_.runs / 5) == 0) session_.say(fmt::format("{}: {} of {} runs, {} false alarms{}, {} not measurable", tally.condition, run + 1, test_.runs, tally.alarms, slowed ? fmt::format(", {} found", tally.found) : "", tally.unmeasured));
     }
     tally.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -109,6 +108,14 @@ class Series {
   }
 
  private:
+  void tell_if_wrong(const kernels::Verdict& verdict, bool slowed) const {
+    if (is_failure(verdict.outcome) == slowed) return;
+    if (!slowed) return session_.say(fmt::format("false alarm: {}: {}", verdict.measurement.name, verdict.reason));
+    const kernels::Comparison& base = verdict.against_baseline;
+    session_.say(fmt::format("not found: {}: {} slower in one process of {}, limit {}, p = {:.1g}{}{}", verdict.measurement.name, kernels::percent(base.slowdown), verdict.processes, kernels::percent(base.limit), base.chance,
+                             verdict.reason.empty() ? "" : "; ", verdict.reason));
+  }
+
   const Session& session_;
   const SelfTest& test_;
   const kernels::GateOptions& options_;

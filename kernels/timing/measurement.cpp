@@ -126,12 +126,6 @@ double work_in_pace(const Measurement& m, Pace pace) {
 
 double efficiency_of(const Measurement& measurement) { return speed_of(measurement, Pace::anchor); }
 
-std::vector<double> efficiencies_of(const Measurement& m) {
-  std::vector<double> efficiencies;
-  for (const Round& round : m.clean) efficiencies.push_back(work_in_pace(m, Pace::anchor) * pace_of(m, round, Pace::anchor) / round.seconds);
-  return efficiencies;
-}
-
 double speed_of(const Measurement& m, Pace pace) {
   const auto typical = is_sampled_by_turns(m) ? undisturbed : median;
   std::vector<double> speeds;

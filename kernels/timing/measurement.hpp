@@ -50,18 +50,16 @@ double median_seconds(const Measurement& measurement);
 /// The kernel's rate as a share of its anchor's in the same seconds: by the undisturbed times of both. Where the case has no work of the
 /// anchor's kind (an empty launch), the anchor's time for 1e9 FLOPs or bytes over the kernel's; without an anchor, 1 s over it.
 double efficiency_of(const Measurement& measurement);
-/// The same, sample by sample.
-std::vector<double> efficiencies_of(const Measurement& measurement);
 /// Whether that is a share of a rate: both did work of one kind.
 bool has_reference(const Measurement& measurement);
 
 /// Speed by a pace: the efficiency, or calls in the time of a FLOP of the clock's loop. Of undisturbed times: what a host's other
-/// guests do only ever adds to some samples, and often to more than half. Of times that a command
-/// or a file gave, medians. Of several processes the middle one. Between 42 fresh processes of equal code on a noisy
-/// host speeds so taken differed by 0.4 to 0.6 % (one standard deviation), medians of the samples' ratios by 2.4 to 3.9 %.
+/// guests do only ever adds to some samples, and often to more than half. Between 42 fresh processes of equal code on a noisy host
+/// speeds so taken differed by 0.4 to 0.6 % (one standard deviation), medians of the samples' ratios by 2.4 to 3.9 %. Of times
+/// that a command or a file gave, medians. Of several processes the middle one.
 double speed_of(const Measurement& measurement, Pace pace);
-/// Sample by sample, of each process's calmer half: those whose pace was no slower than its middle. A test of these sees a difference that is
-/// lost among samples taken in bursts.
+/// Sample by sample, of each process's calmer half: those whose pace was no slower than its middle. A test of these sees a
+/// difference that is lost among samples taken in bursts.
 std::vector<double> calm_speeds_of(const Measurement& measurement, Pace pace);
 /// Whether enough samples of kernel and pace are undisturbed for more of them to change little.
 bool is_settled(const Measurement& measurement);

@@ -22,7 +22,7 @@ constexpr double lanes = 16;  // sums of 32 bits in a register, see product_loop
 
 constexpr double sharpness = 8;  // of the step from a cache to the next
 
-constexpr std::array<Constant, 20> gemm_constants{{
+constexpr std::array<Constant, 21> gemm_constants{{
     {"start_s", 3e-7, 1e-8, 1e-5, logarithmic, "s", "of a call before the first product"},
     {"peak_share", 0.97, 0.5, 1, linear, "", "of the peak, reached within a pass"},
     {"load", 1, 0.1, 10, logarithmic, "multiply-adds", "that a vector of weights takes to load from the first cache"},
@@ -36,6 +36,7 @@ constexpr std::array<Constant, 20> gemm_constants{{
     {"inner_efficiency", 1.2, 0.2, 4, logarithmic, "", "share of the bandwidth of the cache before the last"},
     {"last_efficiency", 1, 0.2, 2, logarithmic, "", "of the last cache"},
     {"main_efficiency", 0.7, 0.2, 1.5, logarithmic, "", "of main memory"},
+    {"few_rows", 1, 0.7, 2, logarithmic, "", "time of weights from main memory to one or two rows, over that to more"},
     {"input_weight", 0.3, 0, 2, linear, "", "part of the inputs' way from their cache that a pass waits for"},
     {"pack_efficiency", 0.3, 0.002, 2, logarithmic, "", "share of the first cache's bandwidth at which operands are packed"},
     {"pack_reach", 1, 0.3, 4, logarithmic, "", "time to read what is packed, over a stream's from there"},
@@ -47,7 +48,7 @@ constexpr std::array<Constant, 20> gemm_constants{{
 
 struct GemmValues {
   double start_s, peak_share, load, stream, broadcast, hiding, pass, result;
-  double inner_share, last_share, inner_efficiency, last_efficiency, main_efficiency;
+  double inner_share, last_share, inner_efficiency, last_efficiency, main_efficiency, few_rows;
   double input_weight, pack_efficiency, pack_reach, aliased, narrow, reduction, loops;
 };
 
@@ -82,7 +83,7 @@ Product product_of(const KernelCall& call, const ChipFigures& chip, const GemmVa
   const double m = call.dim(Dim::m), n = call.dim(Dim::n), k = call.dim(Dim::k), all = work.bytes();
   const double inputs = work.read_bytes[static_cast<std::size_t>(Role::activation)], weights = all - work.bytes(Role::activation);
   const double group = 32 / DataType(call.op.math).element_bits();
-  const CacheConstants caches{c.inner_share, c.last_share, sharpness, 1, c.inner_efficiency, c.last_efficiency, c.main_efficiency};
+  const CacheConstants caches{c.inner_share, c.last_share, sharpness, 1, c.inner_efficiency, c.last_efficiency, c.main_efficiency / (m <= 2 ? c.few_rows : 1)};
   return {c, chip, m, n, k, group, inputs / (m * k), weights / (n * k), 2 * lanes * group / (peak_of(call, chip) * c.peak_share),
           caches, seconds_per_byte(std::max(all, call.between), chip, caches)};
 }

@@ -32,7 +32,7 @@ TEST_CASE("the rank test calls equal distributions different as rarely as its le
   int below = 0;
   constexpr int tries = 2000;
   for (unsigned seed = 0; seed < tries; ++seed)
-    below += smaller_by_chance(efficiencies_of(made_up("k", 0.8, 2 * seed, 0.01, 20)), efficiencies_of(made_up("k", 0.8, 2 * seed + 1, 0.01, 20))) < 0.05;
+    below += smaller_by_chance(calm_speeds_of(made_up("k", 0.8, 2 * seed, 0.01, 20), Pace::anchor), calm_speeds_of(made_up("k", 0.8, 2 * seed + 1, 0.01, 20), Pace::anchor)) < 0.05;
   const auto [low, high] = share_interval(below, tries, 0.999);
   CHECK_MESSAGE(low <= 0.05, below);
   CHECK_MESSAGE(high >= 0.05, below);
@@ -115,9 +115,9 @@ TEST_CASE("pooled processes keep their efficiencies, whatever work their anchors
     const double scale = between(0.5, 2);
     two.anchor_work *= scale, two.clock_work *= scale;
     for (Round& round : two.clean) round.anchor_seconds *= scale, round.clock_seconds *= scale;
-    auto all = efficiencies_of(one);
-    for (const double efficiency : efficiencies_of(two)) all.push_back(efficiency);
-    const auto together = efficiencies_of(pooled(std::vector{one, two}));
+    auto all = calm_speeds_of(one, Pace::anchor);
+    for (const double efficiency : calm_speeds_of(two, Pace::anchor)) all.push_back(efficiency);
+    const auto together = calm_speeds_of(pooled(std::vector{one, two}), Pace::anchor);
     RC_ASSERT(together.size() == all.size());
     for (std::size_t i = 0; i < all.size(); ++i) RC_ASSERT(std::abs(together[i] / all[i] - 1) < 1e-12);
   }));

@@ -1,6 +1,8 @@
 // Kernel models of processors: which model and constants a call uses, where its operands come from, what packing costs.
 #include "cpu_support.hpp"
 
+#include <fmt/format.h>
+
 #include "sim/kernel_models/cpu_caches.hpp"
 #include "sim/kernel_models/product_loops.hpp"
 
@@ -117,6 +119,29 @@ TEST_CASE("cpu models: rows that fill no block of sums cost more each, and weigh
   };
   CHECK(waiting(1) > 0);
   CHECK(waiting(192) == doctest::Approx(waiting(6)).epsilon(0.2));  // by the first rows only
+}
+
+TEST_CASE("cpu models: one or two rows wait longer for weights from main memory, and from nowhere else") {
+  const auto ratio = [](double rows, double between) {
+    KernelCall call = cpu_gemm(rows, 1024, 1024);
+    call.between = between;
+    const ChipFigures figures = chip_figures(made_up_cpu());
+    return cpu_gemm_model.predict(call, figures, with(cpu_gemm_model, {{"few_rows", 1.5}})) / cpu_gemm_model.predict(call, figures, with(cpu_gemm_model, {{"few_rows", 1}}));
+  };
+  for (const double rows : {1.0, 2.0}) CHECK(ratio(rows, 1e9) > 1.3);
+  CHECK(ratio(3, 1e9) == 1);
+  CHECK(ratio(1, 0) == doctest::Approx(1).epsilon(0.01));  // 4 MiB, from the last cache
+}
+
+TEST_CASE("cpu models: a row that the first cache does not hold is read again from the next") {
+  const auto ratio = [](double columns) {
+    const auto rows = calls_of(fmt::format("bytes_read,bytes_written,tokens,hidden,op\n{0},{0},{1},{2},layer_norm\n", 4 * 65536, 65536 / columns, columns), KernelKind::elementwise);
+    const ChipFigures figures = chip_figures(made_up_cpu());
+    return cpu_elementwise_model.predict(rows[0], figures, with(cpu_elementwise_model, {{"passes", 1}, {"row_s", 1e-11}, {"byte_flops", 0.001}})) /
+           cpu_elementwise_model.predict(rows[0], figures, with(cpu_elementwise_model, {{"passes", 0.01}, {"row_s", 1e-11}, {"byte_flops", 0.001}}));
+  };
+  CHECK(ratio(512) == doctest::Approx(1).epsilon(0.02));
+  CHECK(ratio(16384) > 1.5);  // 128 KiB of it and its result
 }
 
 TEST_CASE("cpu models: packed weights are not copied, plain ones anew for each block of rows") {

@@ -99,7 +99,7 @@ TEST_CASE("sampler: an efficiency is the kernel's rate over the anchor's") {
   CHECK(efficiency_of(memory) == doctest::Approx(0.8 / 100));
   Measurement launch = m;
   launch.flops = 0;  // no work to compare: times
-  CHECK(efficiencies_of(launch).front() == doctest::Approx(1e9 / 2e8 * m.clean.front().anchor_seconds / m.clean.front().seconds));
+  CHECK(calm_speeds_of(launch, Pace::anchor).front() == doctest::Approx(1e9 / 2e8 * m.clean.front().anchor_seconds / m.clean.front().seconds));
   Measurement other = launch;  // another process, whose anchor does three times the work a run
   other.anchor_work *= 3;
   for (Round& round : other.clean) round.anchor_seconds *= 3;
@@ -120,7 +120,7 @@ TEST_CASE("sampler: measurements go through their file form unchanged") {
   CHECK(back->front().selected == m.selected);
   CHECK(back->front().sizes == m.sizes);
   CHECK(back->front().memory);
-  CHECK(efficiencies_of(back->front()) == efficiencies_of(m));
+  CHECK(calm_speeds_of(back->front(), Pace::anchor) == calm_speeds_of(m, Pace::anchor));
 
   Node wrong = to_node(std::vector{m});
   wrong.set("schema_version", Node::of(2.0));
