@@ -65,11 +65,12 @@ void add_products(std::vector<SurveyCase>& cases, int threads, bool quick) {
 /// Few rows against weights from main memory, as when a model generates: other layers' were there in between. The products
 /// above come back to theirs at once, and find part of 60 MB in a cache of 32.
 void add_streamed_products(std::vector<SurveyCase>& cases, int threads, bool quick) {
-  constexpr double least = 1e6, most = 7e7, all = 5e8;  // B
+  constexpr double most = 6e7, all = 2.7e8;  // B
   Draw draw;
-  for (int i = 0; i < (quick ? 8 : 16); ++i) {
-    const std::size_t m = i % 3 == 0 ? draw.whole(2, 17) : 1, k = draw.whole(512, 8192, 64);
-    const std::size_t n = std::max<std::size_t>(1, static_cast<std::size_t>(draw.between(least, most) / 4 / static_cast<double>(k)) / 16) * 16;
+  for (int i = 0; i < (quick ? 8 : 16);) {
+    const std::size_t m = i % 3 == 0 ? draw.whole(2, 17) : 1, n = draw.whole(512, 16384, 64), k = draw.whole(512, 8192, 64);
+    if (4 * static_cast<double>(n * k) > most) continue;
+    ++i;
     SurveyCase row{.kind = "gemm", .cells = {}, .kernel = streamed_gemm_case(m, n, k, all, threads)};
     row.cells = product_cells("f32", "onednn_packed", row.kernel, row.kernel.working_set);
     cases.push_back(std::move(row));

@@ -186,9 +186,9 @@ TEST_CASE("survey: streamed products take copy after copy, and say what they tou
     ++streamed;
     const auto touched = std::ranges::find(row.cells, "working_set_bytes", [](const auto& cell) { return cell.first; });
     REQUIRE(touched != row.cells.end());
-    CHECK(std::stod(touched->second) >= 5e8);
-    CHECK(copies->second >= 7);
-    CHECK(row.kernel.working_set <= 6e8);  // several of them are kept at one time
+    CHECK(std::stod(touched->second) >= 2.7e8);  // eight times a last-level cache of 32 MiB
+    CHECK(copies->second >= 5);
+    CHECK(row.kernel.working_set <= 3.5e8);  // several of them are kept at one time
     CHECK(row.kernel.bytes < 1e8);  // of one call
   }
   CHECK(streamed >= 6);
