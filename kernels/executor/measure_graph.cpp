@@ -72,7 +72,7 @@ class TimedRuns {
   double seconds(models::OpId id) const {
     const double fastest = std::ranges::max(clocks_, {}, &ClockReading::rate).rate;
     double least = std::numeric_limits<double>::infinity();
-    for (std::size_t i = 0; i < clocks_.size(); ++i) least = std::min(least, seconds_[id][i] * clock_near(clocks_, clocks_[i].when) / fastest);
+    for (std::size_t i = 0; i < clocks_.size(); ++i) least = std::min(least, seconds_[id][i] / clock_slowness(clock_near(clocks_, clocks_[i].when), fastest));
     return least;
   }
 

@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "kernels/suite/parallel.hpp"
+#include "kernels/timing/peak_watch.hpp"
 #include "kernels/timing/sampler.hpp"
 
 namespace gambrel::kernels {
@@ -39,7 +40,7 @@ class Clock {
     double fastest = 0;
     for (const double time : times)
       if (time > 0) fastest = fastest > 0 ? std::min(fastest, time) : time;
-    for (double& time : times) time = time > 0 ? time / fastest : 1;
+    for (double& time : times) time = time > 0 ? clock_slowness(1 / time, 1 / fastest) : 1;
     return times;
   }
 

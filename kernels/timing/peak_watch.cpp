@@ -13,6 +13,11 @@ constexpr int samples_a_visit = 6;
 
 }  // namespace
 
+double clock_slowness(double rate, double fastest) {
+  constexpr double most = 1.1;
+  return rate > 0 && fastest <= most * rate ? std::max(1.0, fastest / rate) : 1;
+}
+
 double clock_near(std::span<const ClockReading> readings, double when) {
   constexpr double near_s = 1;
   double fastest = 0;
@@ -50,7 +55,7 @@ std::vector<PeakReading> PeakWatch::readings() const {
   for (const One& one : all_) {
     PeakReading reading{.of = one.of, .rate = 0, .samples = static_cast<int>(one.seconds.size())};
     for (std::size_t i = 0; i < one.seconds.size(); ++i)
-      reading.rate = std::max(reading.rate, one.anchor.work / (one.seconds[i] * clock_near(visits_, visits_[one.visits[i]].when) / fastest));
+      reading.rate = std::max(reading.rate, one.anchor.work * clock_slowness(clock_near(visits_, visits_[one.visits[i]].when), fastest) / one.seconds[i]);
     readings.push_back(reading);
   }
   return readings;

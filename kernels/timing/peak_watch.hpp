@@ -26,6 +26,9 @@ struct ClockReading {
 };
 /// The fastest within a second of `when`: one look may have been disturbed as a whole, but the clock wanders slowly.
 double clock_near(std::span<const ClockReading> readings, double when);
+/// How much longer everything takes at `rate` than at `fastest`. 1 where that is more than a tenth: a clock wanders by several
+/// percent, so that the look was disturbed, and times divided by it would be faster than the machine ever was.
+double clock_slowness(double rate, double fastest);
 
 class PeakWatch {
  public:

@@ -36,6 +36,14 @@ TEST_CASE("the clock at a moment is the fastest reading within a second of it") 
   CHECK(clock_near(readings, 15) == 0);
 }
 
+TEST_CASE("peak watch: a clock wanders by a tenth at most; what seems slower was disturbed") {
+  CHECK(clock_slowness(100, 106) == doctest::Approx(1.06));
+  CHECK(clock_slowness(100, 100) == 1);
+  CHECK(clock_slowness(50, 100) == 1);  // a neighbour had half of the core
+  CHECK(clock_slowness(0, 100) == 1);   // no clean look
+  CHECK(clock_slowness(106, 100) == 1);
+}
+
 TEST_CASE("blocks are aligned, and a large one is used again") {
   for (const std::size_t bytes : {1u, 100u, 600u << 10, 5u << 20}) {
     void* const block = take_block(bytes);
