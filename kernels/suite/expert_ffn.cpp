@@ -1,5 +1,5 @@
 // Purpose: the FFN of a routed layer, each expert on the rows that were sent to it.
-// Reference: three loops in fp64. Version: oneDNN's products with packed weights, one after another, SwiGLU of our own.
+// Reference: three loops in fp64. Version: oneDNN's products with packed weights, one after another, SwiGLU of our own on the same threads.
 #include "kernels/suite/cases.hpp"
 #include "kernels/suite/libraries.hpp"
 #include "kernels/suite/own/own.hpp"
@@ -29,12 +29,10 @@ class ExpertFfn : public Checked {
   }
   void run() override {
     for (Expert& expert : experts_) {
-      const std::size_t first = begin(expert.index), rows = end(expert.index) - first, width = shape_.inner;
-      expert.up.run(x_.get() + first * shape_.hidden, gates_.get() + first * 2 * width);
-      share(threads_, rows, [&](std::size_t from, std::size_t to) {
-        own_.swiglu(gates_.get() + (first + from) * 2 * width, inner_.get() + (first + from) * width, to - from, width);
-      });
-      expert.down.run(inner_.get() + first * width, y_.get() + first * shape_.hidden);
+      const std::size_t first = begin(expert.index), rows = end(expert.index) - first;
+      expert.up.run(x_.get() + first * shape_.hidden, gates_.get() + first * 2 * shape_.inner);
+      activate(first, rows);
+      expert.down.run(inner_.get() + first * shape_.inner, y_.get() + first * shape_.hidden);
     }
   }
   std::string selected() const override { return experts_.front().up.selected(); }
@@ -51,6 +49,14 @@ class ExpertFfn : public Checked {
     std::size_t index;
     OneDnnProduct up, down;
   };
+  /// On oneDNN's own threads, which spin until its next product: others beside them would hardly get a CPU.
+  void activate(std::size_t first, std::size_t rows) {
+#pragma omp parallel for num_threads(threads_) if (threads_ > 1)
+    for (int i = 0; i < threads_; ++i) {
+      const auto [from, to] = piece(rows, i, threads_);
+      if (from < to) own_.swiglu(gates_.get() + (first + from) * 2 * shape_.inner, inner_.get() + (first + from) * shape_.inner, to - from, shape_.inner);
+    }
+  }
   std::size_t begin(std::size_t expert) const { return shape_.rows * expert / shape_.experts; }
   std::size_t end(std::size_t expert) const { return begin(expert + 1); }
 
