@@ -62,10 +62,6 @@ Result<Measurement> read_one(const Node& node) {
   return m;
 }
 
-}  // namespace
-
-namespace {
-
 std::vector<double> seconds_of(std::span<const Round> rounds) {
   std::vector<double> seconds;
   for (const Round& round : rounds) seconds.push_back(round.seconds);
@@ -82,20 +78,6 @@ std::vector<std::span<const Round>> processes_of(const Measurement& m) {
   }
   return processes;
 }
-
-}  // namespace
-
-std::vector<double> seconds_of(const Measurement& measurement) { return seconds_of(measurement.clean); }
-
-double median_seconds(const Measurement& measurement) { return median(seconds_of(measurement)); }
-
-bool has_reference(const Measurement& m) { return (m.memory ? m.bytes : m.flops) > 0 && m.anchor_work > 0; }
-
-std::string_view to_string(Pace pace) { return pace == Pace::clock ? "clock" : "anchor"; }
-
-bool has_clock(const Measurement& measurement) { return measurement.clock_work > 0; }
-
-namespace {
 
 /// Seconds of the anchor or the clock beside a sample; 1 where there was none.
 double pace_of(const Measurement& m, const Round& round, Pace pace) {
@@ -123,6 +105,16 @@ double work_in_pace(const Measurement& m, Pace pace) {
 }
 
 }  // namespace
+
+std::vector<double> seconds_of(const Measurement& measurement) { return seconds_of(measurement.clean); }
+
+double median_seconds(const Measurement& measurement) { return median(seconds_of(measurement)); }
+
+bool has_reference(const Measurement& m) { return (m.memory ? m.bytes : m.flops) > 0 && m.anchor_work > 0; }
+
+std::string_view to_string(Pace pace) { return pace == Pace::clock ? "clock" : "anchor"; }
+
+bool has_clock(const Measurement& measurement) { return measurement.clock_work > 0; }
 
 double efficiency_of(const Measurement& measurement) { return speed_of(measurement, Pace::anchor); }
 
